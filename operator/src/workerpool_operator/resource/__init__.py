@@ -1,0 +1,1 @@
+"""The WorkerPool resource: the one place where its YAML is parsed and validated, for every world."""
