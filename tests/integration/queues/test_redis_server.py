@@ -1,0 +1,92 @@
+"""The embedded Redis: comes up, comes back with its data, and fails in words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from workerpool_operator.local import redis_server as module
+from workerpool_operator.local.redis_server import RedisMissingError, RedisServer, RedisStartError, install_hint
+
+pytestmark = pytest.mark.integration
+
+
+def test_comes_back_on_the_same_port_with_its_data(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, append_fsync="always") as server:
+        client = redis.Redis.from_url(server.url)
+        client.set("a", "1")
+        port, first = server.port, server.pid
+        server.kill()
+        assert not server.running
+        server.start()
+        assert (server.port, client.get("a")) == (port, b"1")
+        assert server.pid != first
+        assert server.restart().port == port
+        assert client.get("a") == b"1"
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        client.close()
+
+
+def test_a_port_in_use_is_one_clear_line(redis_server: RedisServer, tmp_path: Path) -> None:
+    with pytest.raises(RedisStartError, match=r"(?i)in use") as caught:
+        RedisServer(tmp_path, port=redis_server.port).start()
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_run_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(RedisStartError, match="did not start"):
+        RedisServer(tmp_path, binary=tmp_path / "missing").start()
+
+
+def test_bad_configuration_shows_the_log(tmp_path: Path) -> None:
+    with pytest.raises(RedisStartError, match="nonsense"):
+        RedisServer(tmp_path, config=["nonsense yes"]).start()
+
+
+def test_a_password_is_wanted_and_is_not_in_the_process_list(make_redis: Callable[..., RedisServer]) -> None:
+    server = make_redis(password='p w"\\/@')
+    with redis.Redis.from_url(server.url) as client:
+        assert client.ping()
+    with redis.Redis(port=server.port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+    if sys.platform == "linux":
+        assert b"p w" not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
+
+
+def test_nothing_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(module, "_packaged", lambda: None)
+    with pytest.raises(RedisMissingError, match="install"):
+        module.find_redis()
+    assert install_hint()
+
+
+if sys.platform == "linux":  # elsewhere a server outlives a parent that was killed; stop() is what ends it
+
+    def test_dies_with_its_parent(tmp_path: Path) -> None:
+        code = (
+            "import os, signal, pathlib; from workerpool_operator.local.redis_server import RedisServer;"
+            f"s = RedisServer(pathlib.Path({str(tmp_path)!r})).start(); print(s.pid, flush=True);"
+            "os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        pid = int(done.stdout)
+        deadline_s = time.monotonic() + 10
+        while _alive(pid):
+            assert time.monotonic() < deadline_s, "the server outlived its parent"
+            time.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
