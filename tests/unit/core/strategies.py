@@ -21,7 +21,7 @@ unavailable = st.builds(Unavailable, cause=st.sampled_from(Cause), message=st.ju
 
 
 @st.composite
-def specs(draw: st.DrawFn, **fixed: object) -> PoolSpec:
+def specs(draw: st.DrawFn, /, **fixed: object) -> PoolSpec:
     """Any spec that the model would let through."""
     most = draw(st.integers(1, 60))
     backlog = draw(st.none() | st.integers(1, 50))
@@ -48,7 +48,7 @@ def specs(draw: st.DrawFn, **fixed: object) -> PoolSpec:
 
 
 @st.composite
-def free_specs(draw: st.DrawFn, **fixed: object) -> PoolSpec:
+def free_specs(draw: st.DrawFn, /, **fixed: object) -> PoolSpec:
     """Specs under which the work decides: neither pinned nor paused."""
     return draw(specs(pinned_replicas=None, paused=False, **fixed))
 

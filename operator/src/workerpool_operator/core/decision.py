@@ -64,21 +64,32 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Measures:
+    """What was learnt of a pool by watching it.
+
+    ``mean_running`` is the time-weighted mean of the running jobs; ``service_time_s`` the mean seconds a job runs, None
+    before one was measured; ``unreadable_since_s`` when reading first failed without a success since. ``time_s`` and
+    ``started_total`` are those of the last observation.
+    """
+
+    mean_running: float = 0.0
+    service_time_s: float | None = None
+    time_s: float | None = None
+    started_total: int | None = None
+    unreadable_since_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class History:
     """All that the policy remembers of a pool between two decisions; bounded, and safe to lose.
 
     ``up_wishes`` and ``down_wishes`` are the wishes of the stabilisation windows, already thinned to those that can
-    still win. ``mean_running`` is the time-weighted mean of the running jobs. ``unreadable_since_s`` is when reading
-    first failed without a success since.
+    still win.
     """
 
+    measures: Measures = field(default=Measures())
     up_wishes: tuple[Wish, ...] = ()
     down_wishes: tuple[Wish, ...] = ()
-    mean_running: float = 0.0
-    service_time_s: float | None = None
-    last_time_s: float | None = None
-    last_started_total: int | None = None
-    unreadable_since_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

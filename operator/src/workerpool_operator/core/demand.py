@@ -9,7 +9,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from workerpool_operator.core.decision import History, Reason
+from workerpool_operator.core.decision import Measures, Reason
 from workerpool_operator.core.observation import InFlight, Observation
 from workerpool_operator.core.spec import PoolSpec
 
@@ -69,23 +69,23 @@ def work_of(observation: Observation, spec: PoolSpec) -> Work:
     )
 
 
-def demand(observation: Observation, spec: PoolSpec, history: History, work: Work) -> Demand:
+def demand(observation: Observation, spec: PoolSpec, measures: Measures, work: Work) -> Demand:
     """The replicas that the work asks for: the largest of what backlog, latency target and arrival rate each ask.
 
-    Zero only when nothing is outstanding. ``history`` must already hold this observation (see
+    Zero only when nothing is outstanding. ``measures`` must already hold this observation (see
     :func:`~workerpool_operator.core.measure.measured`).
     """
     if work.outstanding == 0:
         return Demand(replicas=0, reason=Reason.IDLE, message="nothing waits, runs or comes due")
     answer = _by_backlog(spec, work)
     if spec.queue_latency_s is not None:
-        answer = max(answer, _by_latency(observation, spec, history, work), key=lambda d: d.replicas)
-    floor = _keeping_up(observation, spec, history)
+        answer = max(answer, _by_latency(observation, spec, measures, work), key=lambda d: d.replicas)
+    floor = _keeping_up(observation, spec, measures)
     if floor > answer.replicas:
         return Demand(
             replicas=floor,
             reason=Reason.KEEPING_UP,
-            message=f"{history.mean_running:.1f} jobs ran on average: fewer than {floor} would fall behind",
+            message=f"{measures.mean_running:.1f} jobs ran on average: fewer than {floor} would fall behind",
         )
     return answer
 
@@ -102,7 +102,7 @@ def _by_backlog(spec: PoolSpec, work: Work) -> Demand:
     return Demand(replicas=replicas, reason=reason, message=f"{work} {rate}: {replicas}")
 
 
-def _by_latency(observation: Observation, spec: PoolSpec, history: History, work: Work) -> Demand:
+def _by_latency(observation: Observation, spec: PoolSpec, measures: Measures, work: Work) -> Demand:
     """Enough slots to clear what waits within what is left of the target.
 
     ``slots = waiting * service time / budget`` with ``budget = target - age of the oldest job - start-up time``: the
@@ -113,23 +113,23 @@ def _by_latency(observation: Observation, spec: PoolSpec, history: History, work
     target_s = float(spec.queue_latency_s or 0)
     age_s = observation.oldest_job_s or 0.0
     budget_s = max(target_s - age_s - spec.lead_s, target_s * LATE_BUDGET_SHARE)
-    service_s = history.service_time_s or ASSUMED_SERVICE_TIME_S
+    service_s = measures.service_time_s or ASSUMED_SERVICE_TIME_S
     waiting = work.ready + work.due + work.stranded
     replicas = max(1, math.ceil(waiting * service_s / budget_s / (spec.slots_per_replica or 1)))
-    measured = "" if history.service_time_s else " (assumed)"
+    measured = "" if measures.service_time_s else " (assumed)"
     message = (
         f"{waiting} waiting of {service_s:.2g} s each{measured}, {budget_s:.0f} s left of {target_s:.0f}: {replicas}"
     )
     return Demand(replicas=replicas, reason=Reason.LATENCY_TARGET, message=message)
 
 
-def _keeping_up(observation: Observation, spec: PoolSpec, history: History) -> int:
+def _keeping_up(observation: Observation, spec: PoolSpec, measures: Measures) -> int:
     """The replicas that were busy on average, never more than there are.
 
     By Little's law the mean number of running jobs is arrival rate times service time: the least number of slots that
     keeps up with the arrivals. A short backlog says nothing about it, since a pool that keeps up has none.
     """
-    mean_slots = history.mean_running / (spec.slots_per_replica or 1)
+    mean_slots = measures.mean_running / (spec.slots_per_replica or 1)
     return min(observation.replicas.current, math.ceil(mean_slots - ROUNDING_SLACK))
 
 

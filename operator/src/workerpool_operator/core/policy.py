@@ -12,9 +12,9 @@ pool above a maximum that was lowered meanwhile; they never raise it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from workerpool_operator.core.decision import Decision, History, Reason, RuleOutcome, Wish
+from workerpool_operator.core.decision import Decision, History, Measures, Reason, RuleOutcome, Wish
 from workerpool_operator.core.demand import Work, demand, work_of
 from workerpool_operator.core.measure import measured
 from workerpool_operator.core.observation import Observation, Unavailable
@@ -31,11 +31,7 @@ class Situation:
     history: History
     work: Work
     unavailable: tuple[Unavailable, ...]
-
-    @property
-    def current(self) -> int:
-        """The size the pool has."""
-        return self.observation.replicas.current
+    current: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,24 +54,27 @@ def decide(observation: Observation, spec: PoolSpec, history: History) -> Decisi
     """
     unavailable = observation.unavailable
     work = work_of(observation, spec)
-    history = measured(observation, spec, history)
-    wanted = demand(observation, spec, history, work)
-    history = _with_wish(history, observation, spec, wanted.replicas, known=not unavailable)
-    situation = Situation(observation=observation, spec=spec, history=history, work=work, unavailable=unavailable)
+    measures = measured(observation, spec, history.measures, known=not unavailable)
+    wanted = demand(observation, spec, measures, work)
+    history = _remember(history, measures, observation, spec, wanted.replicas, known=not unavailable)
+    current = observation.replicas.current
+    situation = Situation(
+        observation=observation, spec=spec, history=history, work=work, unavailable=unavailable, current=current
+    )
     answer = Answer(replicas=wanted.replicas, reason=wanted.reason, message=wanted.message)
-    trace = [_outcome("demand", situation.current, answer)]
+    trace = [_outcome("demand", current, answer)]
     for name, rule in RULES:
         changed = rule(situation, answer)
         if changed is not None:
             trace.append(_outcome(name, answer.replicas, changed))
             answer = changed
     return Decision(
-        current=situation.current,
+        current=current,
         target=answer.replicas,
         reason=answer.reason,
         message=answer.message,
         demand_replicas=wanted.replicas,
-        limits=tuple(outcome.reason for outcome in trace if outcome.reason in LIMITS),
+        limits=tuple([outcome.reason for outcome in trace if outcome.reason in LIMITS]),
         trace=tuple(trace),
         history=history,
         look_again_s=spec.poll_interval_s,
@@ -90,8 +89,10 @@ def _outcome(name: str, before: int, answer: Answer) -> RuleOutcome:
     return RuleOutcome(rule=name, before=before, after=answer.replicas, reason=answer.reason, message=answer.message)
 
 
-def _with_wish(history: History, observation: Observation, spec: PoolSpec, wanted: int, *, known: bool) -> History:
-    """Remember this wish in both windows.
+def _remember(
+    history: History, measures: Measures, observation: Observation, spec: PoolSpec, wanted: int, *, known: bool
+) -> History:
+    """Remember the measures, and this wish in both windows.
 
     What cannot be read, and the first look at a pool, count as a wish for at least the size it has: a restarted
     operator or a broker that comes back then sees a whole window of real readings before the pool shrinks.
@@ -101,8 +102,8 @@ def _with_wish(history: History, observation: Observation, spec: PoolSpec, wante
     if not known and wish.replicas < size.replicas:
         wish = size
     down_s, up_s = spec.scale_down.stabilization_s, spec.scale_up.stabilization_s
-    return replace(
-        history,
+    return History(
+        measures=measures,
         down_wishes=remember_highest(history.down_wishes or (size,), wish, down_s),
         up_wishes=remember_lowest(history.up_wishes or (size,), wish, up_s),
     )
@@ -140,7 +141,7 @@ def _limit_step(situation: Situation, answer: Answer) -> Answer | None:
 
 def _fallback(situation: Situation, answer: Answer) -> Answer | None:
     """The size to hold at least while the broker cannot be read for longer than fallback.afterSeconds."""
-    fallback, since_s = situation.spec.fallback, situation.history.unreadable_since_s
+    fallback, since_s = situation.spec.fallback, situation.history.measures.unreadable_since_s
     if fallback is None or since_s is None or answer.replicas >= fallback.replicas:
         return None
     away_s = situation.observation.time_s - since_s
