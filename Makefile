@@ -1,0 +1,36 @@
+# The whole of how this project is used. Needs only make and python3 (3.11 or later); everything else is brought along.
+SHELL := /bin/sh
+RUN = .venv/bin
+PATHS = operator worker tests benchmarks tools
+
+.PHONY: help demo test check format bench clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+.venv/.ready: pyproject.toml uv.lock operator/pyproject.toml worker/pyproject.toml tools/bootstrap.py
+	@python3 tools/bootstrap.py && touch .venv/.ready
+
+demo: .venv/.ready ## a shop's rush hour: three pools, real jobs, counted (about a minute); ARGS="--chaos worker"
+	@$(RUN)/workerpool demo $(ARGS)
+
+test: .venv/.ready ## unit and integration tests; ARGS="-k name"
+	@$(RUN)/pytest $(ARGS)
+
+check: .venv/.ready ## the gate: format, lint, types, layers, lock file
+	@python3 tools/bootstrap.py lock --check --quiet
+	@$(RUN)/ruff format --check --quiet $(PATHS)
+	@$(RUN)/ruff check --quiet $(PATHS)
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-logo
+	@$(RUN)/python tools/house_rules.py
+
+format: .venv/.ready ## put the code into the house's form
+	@$(RUN)/ruff format --quiet $(PATHS)
+	@$(RUN)/ruff check --fix --quiet $(PATHS)
+
+bench: .venv/.ready ## measure speed, beside the alternative
+	@for f in benchmarks/*.py; do echo "== $$f"; $(RUN)/python $$f || exit 1; done
+
+clean: ## remove what was built here
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output .workerpool
