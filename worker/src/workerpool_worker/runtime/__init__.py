@@ -1,0 +1,1 @@
+"""What makes the jobs safe: delivery, recovery, draining, retries, effects that happen once."""

@@ -1,0 +1,46 @@
+"""The Celery app. `celery -A workerpool_worker.app ...` works too: `app` is made from the environment when asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, signals
+
+from workerpool_worker import tasks
+from workerpool_worker.runtime import headers, logs
+from workerpool_worker.runtime.delivery import delivery_config, pool_key
+from workerpool_worker.settings import Settings, load_settings
+
+
+def create_app(settings: Settings) -> Celery:
+    """An app for these settings, with every job registered and the consumer's own steps in place."""
+    from workerpool_worker.runtime.drain import DrainStep
+    from workerpool_worker.runtime.recovery import RecoveryStep
+
+    app = Celery("workerpool", set_as_current=True)
+    app.conf.update(delivery_config(settings))
+    app.workerpool_drain_seconds = settings.drain_seconds  # type: ignore[attr-defined]
+    # Without a pool's own keys the unacknowledged jobs are shared with workers that write no leases.
+    if settings.pool is not None:
+        app.workerpool_holders_key = pool_key(settings, "holders")  # type: ignore[attr-defined]
+    app.steps["consumer"].add(RecoveryStep)
+    app.steps["consumer"].add(DrainStep)
+    headers.install()
+    tasks.register(app, settings)
+    tasks.preload_in_children(settings)
+    # A receiver of this signal keeps Celery's hands off the logging that `logs.configure` set up.
+    signals.setup_logging.connect(_leave_logging_alone, dispatch_uid="workerpool-logging")
+    return app
+
+
+def _leave_logging_alone(**_: object) -> None:
+    return None
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(name)
+    settings = load_settings()
+    logs.configure(settings)
+    globals()["app"] = create_app(settings)
+    return globals()["app"]

@@ -1,0 +1,92 @@
+"""The command line: `workerpool-worker run | enqueue | stock | settings`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from workerpool_worker.settings import Settings, SettingsError, load_settings, settings_table, without_password
+
+_USAGE_ERROR = 2
+
+
+def fail(text: str, status: int = 1) -> NoReturn:
+    """End with one line on stderr."""
+    click.echo(f"workerpool-worker: {text}", err=True)
+    sys.exit(status)
+
+
+def settings_or_fail(**overrides: Any) -> Settings:
+    """The settings, or one line that names the variable, and status 2."""
+    try:
+        return load_settings(**overrides)
+    except SettingsError as error:
+        fail(str(error), _USAGE_ERROR)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="workerpool-worker")
+def main() -> None:
+    """The bundled WorkerPool worker: email, order and payment jobs."""
+
+
+@main.command()
+@click.option("--queues", help="Queues to consume, with commas between (WORKERPOOL_QUEUES).")
+@click.option("--concurrency", type=int, help="Jobs at a time (WORKERPOOL_CONCURRENCY).")
+def run(queues: str | None, concurrency: int | None) -> None:
+    """Consume jobs until SIGTERM; this process is Celery's main process."""
+    settings = settings_or_fail(queues=queues, concurrency=concurrency)
+    from workerpool_worker.runtime.run import run_worker
+
+    sys.exit(run_worker(settings))
+
+
+@main.command("settings")
+def show_settings() -> None:
+    """Every setting, its value and where it came from; secrets are masked."""
+    rows = settings_table(settings_or_fail())
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        cells = [row[column].ljust(widths[column]) for column in range(3)]
+        click.echo("  ".join([*cells, row.meaning]))
+
+
+@main.command()
+@click.argument("amounts", metavar="SKU=QUANTITY...", nargs=-1)
+def stock(amounts: tuple[str, ...]) -> None:
+    """Set the stock of articles, then show all of it."""
+    settings = settings_or_fail()
+    wanted = []
+    for text in amounts:
+        sku, _, quantity = text.partition("=")
+        if not sku or not quantity.isdigit():
+            fail(f"{text}: write SKU=QUANTITY, such as tea=100", _USAGE_ERROR)
+        wanted.append((sku, int(quantity)))
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from workerpool_worker.jobs.orders.stock import read_stock, set_stock
+    from workerpool_worker.runtime.database import engine_for
+
+    try:
+        engine = engine_for(settings.database)
+        for sku, amount in wanted:
+            set_stock(engine, sku, amount)
+        for sku, amount in read_stock(engine).items():
+            click.echo(f"{sku}\t{amount}")
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        fail(f"cannot use the database {without_password(settings.database)}: {reason}; check DATABASE_URL")
+
+
+def _add_enqueue() -> None:
+    from workerpool_worker.enqueue import enqueue
+
+    main.add_command(enqueue)
+
+
+_add_enqueue()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Reading what the jobs did: what to count when asking whether anything happened twice, or not at all.
+
+reader = EffectsReader(settings.database, settings.invoices)
+reader.orders_by_state(), reader.stock_movements(), reader.ledger_entries(), reader.invoices()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from workerpool_worker.jobs.orders.tables import orders, stock, stock_movements
+from workerpool_worker.jobs.payments.sandbox import ledger
+from workerpool_worker.runtime.database import create_tables, make_engine
+from workerpool_worker.runtime.idempotency import effects
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRecord:
+    """An order as it stands."""
+
+    id: str
+    state: str
+    reason: str | None
+    total_minor: int
+    currency: str
+    refunded_minor: int
+    invoice_number: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StockMovement:
+    """One change of stock: `kind` is "reserve" (negative quantity) or "release"."""
+
+    order_id: str
+    sku: str
+    kind: str
+    quantity: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """One line of the sandbox provider's books: `kind` is "charge" or "refund"."""
+
+    idempotency_key: str
+    kind: str
+    payment: str
+    status: str
+    amount_minor: int
+    currency: str
+
+
+class EffectsReader:
+    """Reads the worker's database and its invoices; blocks no writer.
+
+    Args:
+        database_url: The same URL the workers use.
+        invoice_dir: The same folder.
+    """
+
+    def __init__(self, database_url: str, invoice_dir: Path) -> None:
+        create_tables(writer := make_engine(database_url))
+        writer.dispose()
+        self._engine = make_engine(database_url, read_only=True)
+        self._invoice_dir = invoice_dir
+
+    def orders(self) -> list[OrderRecord]:
+        """Every order."""
+        fields = OrderRecord.__dataclass_fields__
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(*(orders.c[name] for name in fields)).order_by(orders.c.id))
+            return [OrderRecord(**row._mapping) for row in rows]
+
+    def orders_by_state(self) -> dict[str, int]:
+        """Number of orders in each state."""
+        query = sa.select(orders.c.state, sa.func.count()).group_by(orders.c.state)
+        with self._engine.connect() as connection:
+            return {state: count for state, count in connection.execute(query)}
+
+    def stock(self) -> dict[str, int]:
+        """Quantities by article."""
+        with self._engine.connect() as connection:
+            return {row.sku: row.quantity for row in connection.execute(sa.select(stock))}
+
+    def stock_movements(self) -> list[StockMovement]:
+        """Every change of stock, oldest first."""
+        fields = StockMovement.__dataclass_fields__
+        query = sa.select(*(stock_movements.c[name] for name in fields)).order_by(stock_movements.c.id)
+        with self._engine.connect() as connection:
+            return [StockMovement(**row._mapping) for row in connection.execute(query)]
+
+    def ledger_entries(self) -> list[LedgerEntry]:
+        """Every charge and refund the provider knows, oldest first."""
+        fields = LedgerEntry.__dataclass_fields__
+        query = sa.select(*(ledger.c[name] for name in fields)).order_by(ledger.c.at)
+        with self._engine.connect() as connection:
+            return [LedgerEntry(**row._mapping) for row in connection.execute(query)]
+
+    def effects_by_state(self) -> dict[str, int]:
+        """Number of effects "claimed" (at it, or cut off) and "done"."""
+        query = sa.select(effects.c.state, sa.func.count()).group_by(effects.c.state)
+        with self._engine.connect() as connection:
+            return {state: count for state, count in connection.execute(query)}
+
+    def invoices(self) -> list[Path]:
+        """The invoices on disk, by name; the name is the order's id."""
+        return sorted(self._invoice_dir.glob("*.pdf"))
+
+    def close(self) -> None:
+        """Let the database go."""
+        self._engine.dispose()

@@ -1,0 +1,136 @@
+"""`workerpool-worker enqueue`: jobs from the command line, one or thousands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from workerpool_worker import models
+
+_Command = Callable[..., Any]
+
+
+def _common(command: _Command) -> _Command:
+    command = click.option("--id", "business_id", required=True, help="Business id; the same id is the same job.")(
+        command
+    )
+    return click.option(
+        "--count",
+        default=1,
+        type=click.IntRange(1, 1_000_000),
+        help="Send this many, with -1, -2, ... added to the id.",
+    )(command)
+
+
+@click.group()
+def enqueue() -> None:
+    """Send jobs."""
+
+
+@enqueue.command()
+@_common
+@click.option("--customer", default="Customer")
+@click.option("--email", default="customer@example.org")
+@click.option("--item", "items", multiple=True, required=True, metavar="SKU:QUANTITY[:UNIT_PRICE_MINOR]")
+@click.option("--currency", default="EUR")
+@click.option("--token", default="tok_visa", help="Payment token; tok_declined is declined.")
+def order(
+    business_id: str, count: int, customer: str, email: str, items: tuple[str, ...], currency: str, token: str
+) -> None:
+    """An order: stock, invoice, payment, confirmation."""
+    lines = [_line(item) for item in items]
+    _send(
+        count,
+        business_id,
+        lambda id_: models.Order.model_validate(
+            {
+                "id": id_,
+                "customer": customer,
+                "email": email,
+                "lines": lines,
+                "currency": currency,
+                "payment_token": token,
+            }
+        ),
+    )
+
+
+@enqueue.command()
+@_common
+@click.option("--to", required=True)
+@click.option("--subject", default="A message")
+@click.option("--text", default="Hello.")
+def email(business_id: str, count: int, to: str, subject: str, text: str) -> None:
+    """A mail."""
+    _send(
+        count,
+        business_id,
+        lambda id_: models.Email.model_validate({"id": id_, "to": to, "subject": subject, "text": text}),
+    )
+
+
+@enqueue.command()
+@_common
+@click.option("--amount", required=True, type=int, help="In the currency's minor unit: 1999 is 19.99.")
+@click.option("--currency", default="EUR")
+@click.option("--token", default="tok_visa")
+@click.option("--email", default=None, help="Where the receipt goes; none: no receipt.")
+def payment(business_id: str, count: int, amount: int, currency: str, token: str, email: str | None) -> None:
+    """A charge."""
+    _send(
+        count,
+        business_id,
+        lambda id_: models.Payment.model_validate(
+            {"id": id_, "amount_minor": amount, "currency": currency, "token": token, "email": email}
+        ),
+    )
+
+
+@enqueue.command()
+@_common
+@click.option("--payment", required=True, help="Id of the payment.")
+@click.option("--amount", type=int, default=None, help="In the minor unit; none: all that is left.")
+def refund(business_id: str, count: int, payment: str, amount: int | None) -> None:
+    """A refund."""
+    _send(
+        count,
+        business_id,
+        lambda id_: models.Refund.model_validate({"id": id_, "payment_id": payment, "amount_minor": amount}),
+    )
+
+
+def _line(text: str) -> dict[str, object]:
+    from workerpool_worker.cli import fail
+
+    sku, *numbers = text.split(":")
+    if not sku or not 1 <= len(numbers) <= 2 or not all(number.isdigit() for number in numbers):  # noqa: PLR2004
+        fail(f"--item {text}: write SKU:QUANTITY or SKU:QUANTITY:UNIT_PRICE_MINOR, such as tea:2:499", 2)
+    names = ("quantity", "unit_price_minor")
+    return {"sku": sku, **{name: int(number) for name, number in zip(names, numbers, strict=False)}}
+
+
+def _send(count: int, business_id: str, make: Callable[[str], models.Job]) -> None:
+    from workerpool_worker.cli import fail, settings_or_fail
+
+    settings = settings_or_fail()
+    try:
+        jobs = [make(business_id if count == 1 else f"{business_id}-{number}") for number in range(1, count + 1)]
+    except ValidationError as error:
+        first = error.errors()[0]
+        fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r})", 2)
+    from workerpool_worker.producer import BrokerUnreachableError, Producer
+
+    began = time.monotonic()
+    try:
+        with Producer(settings.broker_url) as producer:
+            ids = producer.send_many(jobs) if count > 1 else [producer.send(jobs[0])]
+    except BrokerUnreachableError as error:
+        fail(str(error))
+    if count == 1:
+        click.echo(ids[0])
+    else:
+        click.echo(f"{count} jobs sent in {time.monotonic() - began:.2f} s: {ids[0]} ... {ids[-1]}")

@@ -1,0 +1,1 @@
+"""Mail: rendered from templates, sent over SMTP, once for a business id."""

@@ -1,0 +1,1 @@
+"""Orders: stock, invoice, and the jobs that follow."""

@@ -1,0 +1,110 @@
+"""order.process: stock reserved, order recorded, invoice written, payment and confirmation asked for.
+
+    received ──> reserved ──> paid ──> partly_refunded ──> refunded
+        └─> out_of_stock  └─> declined (stock released)
+
+Everything in SQL is one transaction. What follows it (invoice, two jobs) is done after the commit and again on every
+repeat: the file has the order's name and the jobs have the order's id, so doing it again changes nothing, and a crash
+in between loses nothing.
+"""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from workerpool_worker.jobs.orders import stock
+from workerpool_worker.jobs.orders.tables import counters, orders
+from workerpool_worker.models import Order, OrderConfirmationEmail, Payment
+from workerpool_worker.runtime.context import JobContext, Outcome
+from workerpool_worker.runtime.database import insert_once
+from workerpool_worker.runtime.idempotency import Result, once_in_transaction
+
+
+def process_order(context: JobContext, order: Order) -> Outcome:
+    """Take an order in. `outcome` is "reserved" or "out_of_stock"."""
+    result, first = once_in_transaction(
+        context.engine,
+        f"order:{order.id}",
+        order.arguments(),
+        lambda connection: _take_in(connection, order),
+        owner=context.job_id,
+    )
+    if result["outcome"] == "reserved":
+        _write_invoice(context, order, result)
+        _ask_for_the_rest(context, order, result)
+    return {**result, "repeated": not first}
+
+
+def _take_in(connection: sa.Connection, order: Order) -> Result:
+    short = stock.reserve(connection, order.id, stock.wanted(order.lines))
+    now = time.time()
+    state = "reserved" if short is None else "out_of_stock"
+    number = _next_invoice_number(connection) if short is None else None
+    connection.execute(
+        orders.insert().values(
+            id=order.id,
+            state=state,
+            reason=None if short is None else f"not enough of {short}",
+            customer=order.customer,
+            email=order.email,
+            currency=order.currency,
+            total_minor=order.total_minor,
+            refunded_minor=0,
+            invoice_number=number,
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    return {"outcome": state, "short": short, "invoice_number": number, "at": now}
+
+
+def _next_invoice_number(connection: sa.Connection) -> str:
+    # A row that everybody updates: numbers without gaps, because the transaction that fails gives its number back.
+    insert_once(connection, counters, {"name": "invoice", "value": 0}, on="name")
+    value = connection.execute(
+        counters.update()
+        .where(counters.c.name == "invoice")
+        .values(value=counters.c.value + 1)
+        .returning(counters.c.value)
+    ).scalar_one()
+    return f"INV-{value:06d}"
+
+
+def _write_invoice(context: JobContext, order: Order, result: Result) -> None:
+    path = context.settings.invoices / f"{order.id}.pdf"
+    if path.exists():
+        return
+    # fpdf2 takes half a second to import: not before an invoice is due.
+    from workerpool_worker.jobs.orders.invoice import write_invoice
+
+    write_invoice(path, order, number=result["invoice_number"], issued_at_s=result["at"])
+
+
+def _ask_for_the_rest(context: JobContext, order: Order, result: Result) -> None:
+    if order.total_minor:
+        context.publish(
+            Payment(
+                id=order.id,
+                order_id=order.id,
+                amount_minor=order.total_minor,
+                currency=order.currency,
+                token=order.payment_token,
+                customer=order.customer,
+                email=order.email,
+            )
+        )
+    context.publish(
+        OrderConfirmationEmail(
+            id=order.id,
+            to=order.email,
+            customer=order.customer,
+            lines=order.lines,
+            currency=order.currency,
+            net_minor=order.net_minor,
+            vat_minor=order.vat_minor,
+            total_minor=order.total_minor,
+            invoice_number=result["invoice_number"],
+        )
+    )

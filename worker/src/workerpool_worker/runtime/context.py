@@ -1,0 +1,32 @@
+"""What a job is given besides its message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from workerpool_worker.models import Job
+    from workerpool_worker.settings import Settings
+
+Outcome = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobContext:
+    """The world of one try of a job.
+
+    Attributes:
+        job_id: The Celery task's id.
+        redelivered: Whether an earlier try was cut off and this message is the same one again.
+        publish: Sends a follow-up job.
+    """
+
+    settings: Settings
+    engine: Engine
+    job_id: str
+    redelivered: bool
+    publish: Callable[[Job], None]

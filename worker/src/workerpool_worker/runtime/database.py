@@ -1,0 +1,115 @@
+"""The SQL side: one engine a process, and tables that many starting processes may create at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from workerpool_worker.runtime.errors import TransientError
+
+metadata = sa.MetaData()
+
+_BUSY_MS = 15_000
+_engines: dict[tuple[int, str], sa.Engine] = {}
+
+
+def engine_for(url: str) -> sa.Engine:
+    """This process's engine for a URL, its tables in place. A forked child makes its own: connections do not fork."""
+    key = (os.getpid(), url)
+    if key not in _engines:
+        engine = make_engine(url)
+        create_tables(engine)
+        _engines[key] = engine
+    return _engines[key]
+
+
+def make_engine(url: str, *, read_only: bool = False) -> sa.Engine:
+    """An engine set up for many writing processes. A read-only one never waits for a writer, nor a writer for it."""
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=2)
+    place = sa.make_url(url).database
+    if place and place != ":memory:":
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
+    sa.event.listen(engine, "connect", _sqlite_connect)
+    if not read_only:
+        sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_connect(connection: Any, _record: object) -> None:
+    # The driver's own implicit BEGIN comes too late and is deferred; ours is below.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    # Readers do not block the writer. In WAL mode NORMAL survives a killed process; only a power cut can
+    # take back the last commits.
+    _patiently(lambda: cursor.execute("PRAGMA journal_mode = WAL"))
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    # A deferred transaction that reads, then writes, fails at once when another wrote in between, whatever the
+    # busy timeout; IMMEDIATE waits for its turn first.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _patiently(action: Any, tries: int = 50) -> None:
+    # Switching to WAL takes an exclusive lock and ignores the busy timeout.
+    for left in reversed(range(tries)):
+        try:
+            action()
+        except Exception as error:
+            if "locked" not in str(error) or not left:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def create_tables(engine: sa.Engine) -> None:
+    """Create what is missing. Losing the race to another process is fine: then the table is there."""
+    import workerpool_worker.jobs.orders.tables
+    import workerpool_worker.jobs.payments.sandbox
+    import workerpool_worker.runtime.idempotency  # noqa: F401 - each adds its tables to the metadata
+
+    for left in reversed(range(5)):
+        try:
+            metadata.create_all(engine)
+        except (exc.OperationalError, exc.ProgrammingError, exc.IntegrityError):
+            if not left:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+@contextmanager
+def transient_database_errors() -> Iterator[None]:
+    """Make "locked", "connection lost" and the like worth another try."""
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise TransientError(f"database: {error.__cause__ or error}") from error
+
+
+def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, object], *, on: str) -> bool:
+    """Insert unless the unique column `on` is taken; whether it was inserted. SQLite's and PostgreSQL's same clause."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        done = connection.execute(postgresql.insert(table).values(values).on_conflict_do_nothing(index_elements=[on]))
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        done = connection.execute(sqlite.insert(table).values(values).on_conflict_do_nothing(index_elements=[on]))
+    return bool(done.rowcount)

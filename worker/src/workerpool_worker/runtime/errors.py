@@ -1,0 +1,60 @@
+"""What can go wrong in a job, and whether trying again can help.
+
+    JobError
+    ├── TransientError          try again later: the world may change
+    │   ├── EffectBusyError     another attempt is at the same effect right now
+    │   ├── MailServerError     the mail server is away or said "not now"
+    │   └── ProviderTimeoutError  the payment provider did not answer; the charge may have happened
+    └── PermanentError          trying again would fail the same way
+        ├── InvalidJobError     the message does not describe a job
+        ├── EffectMismatchError one business id, two different requests
+        └── MailRefusedError    the mail server will never take this mail
+
+Out of stock, declined and "refund larger than the charge" are none of these: they are answers, recorded as such.
+"""
+
+from __future__ import annotations
+
+
+class JobError(Exception):
+    """A job that did not end well."""
+
+
+class TransientError(JobError):
+    """Trying again later may help.
+
+    Attributes:
+        retry_after_s: The soonest a further try makes sense, in seconds; None leaves it to the back-off.
+    """
+
+    def __init__(self, text: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class EffectBusyError(TransientError):
+    """Another attempt holds the effect and its lease has not run out."""
+
+
+class MailServerError(TransientError):
+    """The mail server cannot be used at the moment."""
+
+
+class ProviderTimeoutError(TransientError):
+    """The payment provider did not answer in time."""
+
+
+class PermanentError(JobError):
+    """Trying again would fail the same way."""
+
+
+class InvalidJobError(PermanentError):
+    """The message's arguments do not describe a job."""
+
+
+class EffectMismatchError(PermanentError):
+    """The same business id came with different parameters."""
+
+
+class MailRefusedError(PermanentError):
+    """The mail or its recipient was refused for good."""

@@ -1,0 +1,201 @@
+"""Gives the jobs of a dead worker to a live one within seconds.
+
+kombu restores an unacknowledged job only after the visibility timeout, which must outlast the longest job. Here every
+worker holds a lease in the hash `workerpool:{namespace}:{pool}:holders`: field = its id, value = JSON
+`{"expires": unix seconds, "tags": [delivery tags it holds]}`. A tag in the pool's `unacked_index` that no live
+lease claims belongs to nobody and goes back to its queue:
+
+- at once, when a lease that ran out names it, or when no other worker of the pool is alive at start;
+- else after it has been seen unclaimed for as long as a lease lives. Its worker may have fetched it after it
+  last wrote its lease, and the time of the fetch is another host's clock, so only our own clock counts here.
+
+Times in leases are Redis's. The move is kombu's `restore_by_tag`: WATCH, then one transaction that removes the tag and
+puts the message back, so of two workers that recover the same tag one moves it and the other finds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery import bootsteps
+
+from workerpool_worker.runtime.drain import held_tags
+
+LEASE_S = 6.0
+TICK_S = 2.0
+
+_log = logging.getLogger("workerpool_worker.recovery")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """What one worker said it holds, and until when that counts (unix seconds of Redis's clock)."""
+
+    expires: float
+    tags: frozenset[str]
+
+    def encode(self) -> str:
+        """The hash value."""
+        return json.dumps({"expires": self.expires, "tags": sorted(self.tags)})
+
+    @classmethod
+    def decode(cls, raw: bytes | str) -> Lease:
+        """Read a hash value; one that cannot be read is a lease long expired that holds nothing."""
+        try:
+            data = json.loads(raw)
+            return cls(expires=float(data["expires"]), tags=frozenset(map(str, data["tags"])))
+        except (ValueError, KeyError, TypeError):
+            return cls(expires=0.0, tags=frozenset())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orphans:
+    """The decision: tags to restore now, tags to watch (with the time first seen), leases to remove."""
+
+    restore: tuple[str, ...]
+    watch: dict[str, float]
+    expired: tuple[str, ...]
+
+
+def find_orphans(
+    *,
+    me: str,
+    leases: dict[str, Lease],
+    indexed: Iterable[str],
+    seen: dict[str, float],
+    now_redis_s: float,
+    now_s: float,
+    starting: bool,
+) -> Orphans:
+    """Which tags belong to nobody. Pure.
+
+    Args:
+        me: The id of the worker that asks.
+        leases: All leases of the pool, the worker's own included.
+        indexed: Every tag of the pool's index.
+        seen: For tags found unclaimed before, when that was first (`now_s` of that time).
+        now_redis_s: Redis's clock, unix seconds.
+        now_s: This worker's own monotonic clock.
+        starting: Whether this worker has fetched nothing yet.
+    """
+    live = {name for name, lease in leases.items() if lease.expires > now_redis_s or name == me}
+    claimed = frozenset[str]().union(*(leases[name].tags for name in live if name in leases))
+    abandoned = frozenset[str]().union(*(lease.tags for name, lease in leases.items() if name not in live))
+    alone = starting and not live - {me}
+    restore, watch = [], {}
+    for tag in indexed:
+        if tag in claimed:
+            continue
+        first = seen.get(tag, now_s)
+        if alone or tag in abandoned or now_s - first >= LEASE_S:
+            restore.append(tag)
+        else:
+            watch[tag] = first
+    return Orphans(restore=tuple(restore), watch=watch, expired=tuple(sorted(leases.keys() - live)))
+
+
+@dataclass(kw_only=True)
+class Recovery:
+    """Keeps this worker's lease and restores what dead workers held. One Redis round trip a tick when all is well."""
+
+    holders_key: str
+    held: Callable[[], frozenset[str]]
+    qos: Any
+    worker_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _seen: dict[str, float] = field(default_factory=dict)
+
+    def tick(self, *, starting: bool = False) -> None:
+        """Renew the lease, then restore what belongs to nobody."""
+        mine = self.held()
+        index_key = self.qos.unacked_index_key
+        with self.qos.channel.conn_or_acquire() as client:
+            seconds, micros = client.time()
+            now = seconds + micros / 1e6
+            pipe = client.pipeline(transaction=False)
+            pipe.hset(self.holders_key, self.worker_id, Lease(expires=now + LEASE_S, tags=mine).encode())
+            pipe.hgetall(self.holders_key)
+            pipe.zrange(index_key, 0, -1)
+            _, raw_leases, raw_tags = pipe.execute()
+        found = find_orphans(
+            me=self.worker_id,
+            leases={_text(name): Lease.decode(raw) for name, raw in raw_leases.items()},
+            # A tag fetched since `held()` was asked cannot be: this runs between two events of one loop.
+            indexed=[_text(tag) for tag in raw_tags],
+            seen=self._seen,
+            now_redis_s=now,
+            now_s=time.monotonic(),
+            starting=starting,
+        )
+        self._seen = found.watch
+        for tag in found.restore:
+            self._restore(tag)
+        # Only now: had we died before the restore, the lease would still have told the next worker what to do.
+        if found.expired:
+            with self.qos.channel.conn_or_acquire() as client:
+                client.hdel(self.holders_key, *found.expired)
+
+    def _restore(self, tag: str) -> None:
+        # The one place a lost job comes back: bounding how often one may kill its worker belongs here.
+        self.qos.restore_by_tag(tag)
+        _log.warning("restored a job whose worker is gone", extra={"fields": {"tag": tag}})
+
+    def release(self) -> None:
+        """Drop the lease at a graceful stop, when nothing is held any more."""
+        with self.qos.channel.conn_or_acquire() as client:
+            client.hdel(self.holders_key, self.worker_id)
+
+
+class RecoveryStep(bootsteps.StartStopStep):
+    """Runs the recovery from the consumer's event loop. Set `holders_key` on the app to turn it on."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, c: Any, **kwargs: Any) -> None:
+        super().__init__(c, **kwargs)
+        self.holders_key: str | None = getattr(c.app, "workerpool_holders_key", None)
+        self.enabled = self.holders_key is not None
+        self._id = uuid.uuid4().hex
+        self._recovery: Recovery | None = None
+        self._timer: Any = None
+
+    def start(self, c: Any) -> None:
+        """Take the lease and recover before the first job is fetched; again after every reconnect."""
+        if self.holders_key is None:
+            return
+        qos = c.task_consumer.channel.qos
+        self._recovery = Recovery(
+            holders_key=self.holders_key, held=lambda: held_tags(qos), qos=qos, worker_id=self._id
+        )
+        self._guarded(self._recovery.tick, starting=True)
+        self._timer = c.timer.call_repeatedly(TICK_S, self._guarded, (self._recovery.tick,))
+
+    def stop(self, c: Any) -> None:
+        """Stop renewing; the lease stays until the channel has given back what it held."""
+        if self._timer is not None:
+            c.timer.cancel(self._timer)
+            self._timer = None
+
+    def shutdown(self, c: Any) -> None:
+        """At the end of a graceful stop: what is left unacknowledged is restored by the channel's own close."""
+        self.stop(c)
+        if self._recovery is not None:
+            self._guarded(self._recovery.release)
+            self._recovery = None
+
+    @staticmethod
+    def _guarded(action: Callable[..., None], **kwargs: Any) -> None:
+        # The consumer notices a lost connection itself; an error here must never end it.
+        try:
+            action(**kwargs)
+        except Exception as error:  # noqa: BLE001  # pragma: no cover - depends on when Redis goes away
+            _log.warning("recovery: %s: %s; next try in %g s", type(error).__name__, error, TICK_S)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

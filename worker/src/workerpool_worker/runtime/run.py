@@ -1,0 +1,45 @@
+"""Starts Celery's worker in this very process: the pid that was started is the one that gets the signals."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from workerpool_worker.runtime import logs
+
+if TYPE_CHECKING:
+    from workerpool_worker.settings import Settings
+
+_log = logging.getLogger("workerpool_worker")
+
+
+def run_worker(settings: Settings) -> int:
+    """Consume jobs until told to stop; the exit status."""
+    # Until the consumer's own handlers are there, nothing has been fetched: leaving is all there is to do.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    logs.configure(settings)
+    # The container decides whom we run as; only JSON is read, which is what Celery's warning is about.
+    warnings.filterwarnings("ignore", message=".*superuser privileges.*")
+    from workerpool_worker.app import create_app
+
+    app = create_app(settings)
+    name = settings.worker_name or f"{settings.pool or 'worker'}-{os.getpid()}@{socket.gethostname()}"
+    worker = app.Worker(
+        hostname=name if "@" in name else f"{name}@{socket.gethostname()}",
+        concurrency=settings.concurrency,
+        loglevel=logging.WARNING,
+        quiet=True,
+        # They cost 4 Redis connections and a second at start; heartbeats stay, the autoscaler reads them.
+        without_gossip=True,
+        without_mingle=True,
+    )
+    recovery = f"pool {settings.namespace}/{settings.pool}" if settings.pool else "no pool named: no quick recovery"
+    _log.info("consuming %s with %d at a time; %s", ",".join(settings.queues), settings.concurrency, recovery)
+    worker.start()
+    return int(worker.exitcode or 0)

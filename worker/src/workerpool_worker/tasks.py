@@ -1,0 +1,180 @@
+"""The Celery tasks: one thin shell around every job, made from one table.
+
+A job's code is imported when it first runs (or by `preload` in a fresh child), never by the parent process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celery import Task, signals
+from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
+from pydantic import ValidationError
+
+from workerpool_worker import models
+from workerpool_worker.runtime import logs
+from workerpool_worker.runtime.errors import InvalidJobError, TransientError
+from workerpool_worker.runtime.headers import ENQUEUED_AT
+from workerpool_worker.runtime.retry import backoff_of
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from workerpool_worker.runtime.context import Outcome
+    from workerpool_worker.settings import Settings
+
+
+class JobSpec(NamedTuple):
+    """A job: its message and where its code is (`module:function`)."""
+
+    message: type[models.Job]
+    code: str
+
+
+_JOBS = "workerpool_worker.jobs"
+JOBS: tuple[JobSpec, ...] = (
+    JobSpec(models.Email, f"{_JOBS}.email.send:send_email"),
+    JobSpec(models.WelcomeEmail, f"{_JOBS}.email.send:send_welcome"),
+    JobSpec(models.OrderConfirmationEmail, f"{_JOBS}.email.send:send_order_confirmation"),
+    JobSpec(models.ShippingNotificationEmail, f"{_JOBS}.email.send:send_shipping_notification"),
+    JobSpec(models.PaymentReceiptEmail, f"{_JOBS}.email.send:send_payment_receipt"),
+    JobSpec(models.Order, f"{_JOBS}.orders.process:process_order"),
+    JobSpec(models.Payment, f"{_JOBS}.payments.process:process_payment"),
+    JobSpec(models.Refund, f"{_JOBS}.payments.process:process_refund"),
+    JobSpec(models.Verify, f"{_JOBS}.payments.process:process_verify"),
+)
+
+
+def register(app: Celery, settings: Settings) -> None:
+    """Give the app a task for every job."""
+    for spec in JOBS:
+        app.register_task(_task(spec, settings))
+
+
+def preload(settings: Settings) -> None:
+    """Import what the worker's queues need and open the database, so that the first job need not wait for it."""
+    try:
+        for spec in JOBS:
+            if spec.message.queue in settings.queues:
+                _code(spec.code)
+        _engine(settings)
+    except Exception as error:  # noqa: BLE001 - a child that cannot reach the database now may do so at its first job
+        logs.preload_failed(error)
+
+
+def _task(spec: JobSpec, settings: Settings) -> Task[..., Any]:
+    class JobTask(Task):  # type: ignore[type-arg]
+        name = spec.message.task
+        max_retries = settings.max_retries
+        # What Celery itself waits before it retries a job whose child was lost.
+        default_retry_delay = 1
+
+        def run(self, **arguments: Any) -> Outcome:
+            return _run(self, spec, settings, arguments)
+
+    return JobTask()
+
+
+def _run(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any]) -> Outcome:
+    request = task.request
+    began = time.monotonic()
+    wait_s = _waited_s(request)
+
+    def ended(outcome: str, **more: object) -> None:
+        seconds = time.monotonic() - began
+        queue = (request.delivery_info or {}).get("routing_key") or spec.message.queue
+        logs.job_ended(
+            job_id=request.id, task=task.name, queue=queue, outcome=outcome, seconds=seconds, wait_s=wait_s, **more
+        )
+
+    try:
+        result = _attempt(task, spec, settings, arguments)
+    except (TransientError, SoftTimeLimitExceeded) as error:
+        _try_again(task, settings, error, ended)
+        raise  # _try_again always raises; this is for the reader
+    except Exception as error:
+        ended("failed", error=f"{type(error).__name__}: {error}")
+        raise
+    ended(str(result.get("outcome", "done")), repeated=result.get("repeated") or None)
+    return result
+
+
+def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any]) -> Outcome:
+    from workerpool_worker.runtime.context import JobContext
+    from workerpool_worker.runtime.database import transient_database_errors
+
+    try:
+        message = spec.message.model_validate(arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "arguments"
+        raise InvalidJobError(f"{where}: {first['msg']}") from None
+    with transient_database_errors():
+        context = JobContext(
+            settings=settings,
+            engine=_engine(settings),
+            job_id=task.request.id,
+            redelivered=bool((task.request.delivery_info or {}).get("redelivered")),
+            publish=lambda job: _publish(task.app, job),
+        )
+        run: Callable[[JobContext, models.Job], Outcome] = _code(spec.code)
+        return run(context, message)
+
+
+def _try_again(task: Any, settings: Settings, error: Exception, ended: Callable[..., None]) -> None:
+    backoff = backoff_of(settings)
+    delay = backoff.delay_s(task.request.retries, random.random())  # noqa: S311 - jitter, not a secret
+    soonest = error.retry_after_s if isinstance(error, TransientError) else None
+    if soonest is not None:
+        delay = min(max(delay, soonest), backoff.cap_s)
+    text = f"{type(error).__name__}: {error}"
+    try:
+        task.retry(exc=error, countdown=delay)
+    except Retry:
+        ended("retried", error=text, retry_in_seconds=round(delay, 3))
+        raise
+    except Reject as reject:
+        # The new message could not be sent. Celery would drop the job; it must go back instead.
+        ended("requeued", error=text)
+        raise Reject(error, requeue=True) from reject
+    except Exception:
+        ended("failed", error=f"{text} (given up after {task.request.retries} retries)")
+        raise
+
+
+def _publish(app: Celery, job: models.Job) -> None:
+    from kombu.exceptions import OperationalError
+
+    try:
+        app.send_task(job.task, kwargs=job.arguments(), task_id=job.job_id, queue=job.queue, declare=())
+    except (OperationalError, OSError) as error:
+        raise TransientError(f"cannot publish {job.job_id}: {error}") from error
+
+
+def _waited_s(request: Any) -> float | None:
+    sent = (request.headers or {}).get(ENQUEUED_AT)
+    return max(time.time() - sent, 0.0) if isinstance(sent, int | float) else None
+
+
+def _code(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _engine(settings: Settings) -> Any:
+    from workerpool_worker.runtime.database import engine_for
+
+    return engine_for(settings.database)
+
+
+def preload_in_children(settings: Settings) -> None:
+    """Have every forked child call `preload` before its first job."""
+
+    def on_child_start(**_: object) -> None:
+        preload(settings)
+
+    signals.worker_process_init.connect(on_child_start, weak=False, dispatch_uid="workerpool-preload")
