@@ -1,0 +1,93 @@
+"""Where a broker is and how it is spoken to: a parsed broker URL.
+
+``redis://[[user]:password@]host[:port][/database]``, ``rediss://`` for TLS, ``unix://[[user]:password@]/path``. The
+query options of redis-py and Celery that matter to a reader are taken: ``db``, ``ssl_cert_reqs``,
+``ssl_check_hostname``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.connection import parse_url
+
+from workerpool_operator.core.observation import Cause, Unavailable
+
+_DEFAULT_PORT = 6379
+_NO_VERIFICATION = frozenset({"none", "cert_none"})
+
+
+class BrokerError(Exception):
+    """A broker could not be read. It never leaves :mod:`workerpool_operator.queues`: readings carry its cause."""
+
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.unavailable = Unavailable(cause=cause, message=message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """A broker's address; ``password`` is in no text this class makes."""
+
+    host: str
+    port: int
+    path: str | None = None
+    database: int = 0
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = None
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
+
+
+def parse_address(url: str, *, ca_pem: str | None = None) -> Address:
+    """Parse a broker URL.
+
+    Args:
+        url: The URL.
+        ca_pem: Certificates (PEM) to trust instead of the system's, for ``rediss://``.
+
+    Raises:
+        BrokerError: ``NOT_CONFIGURED``, with a message that does not repeat the URL: it may hold a password.
+    """
+    scheme = url.partition("://")[0].strip().lower()
+    if "sentinel" in scheme or ";" in url:
+        raise BrokerError(
+            Cause.NOT_CONFIGURED, "the broker URL names Sentinels: not supported yet; name the Redis service itself"
+        )
+    if scheme not in {"redis", "rediss", "unix"}:
+        raise BrokerError(Cause.NOT_CONFIGURED, "the broker URL must begin with redis://, rediss:// or unix://")
+    try:
+        options: dict[str, Any] = parse_url(url.strip())  # type: ignore[no-untyped-call]
+        tls = _tls(options, ca_pem) if scheme == "rediss" else None
+        return Address(
+            host=options.get("host", "localhost"),
+            port=int(options.get("port", _DEFAULT_PORT)),
+            path=options.get("path"),
+            database=int(options.get("db", 0)),
+            user=options.get("username"),
+            password=options.get("password"),
+            tls=tls,
+        )
+    except ssl.SSLError as error:
+        raise BrokerError(Cause.NOT_CONFIGURED, f"the broker's certificates cannot be used: {error.reason}") from error
+    except OSError as error:
+        raise BrokerError(Cause.NOT_CONFIGURED, f"the broker's certificates: {error.strerror}") from error
+    except (ValueError, TypeError):
+        # No cause in the chain: its text may repeat parts of the URL.
+        raise BrokerError(Cause.NOT_CONFIGURED, "the broker URL cannot be parsed") from None
+
+
+def _tls(options: dict[str, Any], ca_pem: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"), cadata=ca_pem)
+    if not options.get("ssl_check_hostname", True):
+        context.check_hostname = False
+    if str(options.get("ssl_cert_reqs", "required")).lower() in _NO_VERIFICATION:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate := options.get("ssl_certfile"):
+        context.load_cert_chain(certificate, options.get("ssl_keyfile"))
+    return context

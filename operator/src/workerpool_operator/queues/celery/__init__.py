@@ -1,0 +1,22 @@
+r"""Celery on Redis, as kombu 5 lays it out.
+
+Every key has the producers' ``global_keyprefix`` (here: ``key_prefix``) in front.
+
+==============================================  ============  =====================================================
+key                                             type          holds
+==============================================  ============  =====================================================
+``{queue}``                                     list          waiting jobs of priority 0; LPUSH in, BRPOP out
+``{queue}\x06\x16{step}``                         list          those of the other priority steps (3, 6, 9)
+``unacked``                                     hash          fetched, not acknowledged: tag → [message, exchange, key]
+``unacked_index``                               sorted set    the same tags by the time they were fetched
+``workerpool:{namespace}:{pool}:unacked``       hash          the same for one pool, where its workers set the
+``workerpool:{namespace}:{pool}:unacked_index`` sorted set    transport options ``unacked_key``, ``unacked_index_key``
+``/{db}.celeryev/worker.heartbeat`` (channel)   pub/sub       every worker, every 2 s: jobs active and started so far
+==============================================  ============  =====================================================
+
+Lists are read before the hash: a job on its way from one to the other is then counted twice for one poll, not missed.
+"""
+
+from workerpool_operator.queues.celery.reader import CeleryReader
+
+__all__ = ["CeleryReader"]

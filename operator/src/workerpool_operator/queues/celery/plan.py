@@ -1,0 +1,144 @@
+"""What to ask for a set of pools, packed once, and how the replies fall back to the pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workerpool_operator.core.observation import QueueDepth, Unavailable
+from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
+from workerpool_operator.queues.celery.held import HeldKeys, HeldView
+from workerpool_operator.queues.celery.lists import Explain, QueueLists
+
+DUE_LIMIT = 1024
+_EMPTY = QueueDepth(ready=0)
+_NO_VIEW = HeldView()
+SharedViews = dict[int, dict[str, HeldView] | Unavailable]
+"""By the identity of the shared keys: their held jobs by queue, or why they are not known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolPlan:
+    """Where the parts of one pool are. ``resting`` is its reading while nothing waits and nothing is held."""
+
+    key: PoolKey
+    queues: tuple[QueueLists, ...]
+    own: HeldKeys
+    shared: HeldKeys
+    resting: PoolReading
+
+    def reading(self, now_s: float, shared: SharedViews) -> PoolReading:
+        """Put the pool's reading together from what its parts saw."""
+        idle = all(queue.idle for queue in self.queues)
+        if idle and self.own.idle and self.shared.idle:
+            return self.resting
+        depths: dict[str, QueueDepth | Unavailable] = {}
+        due_in_s: list[float] = []
+        for queue in self.queues:
+            depths[queue.queue], times = (_EMPTY, ()) if queue.idle else queue.depth(now_s)
+            due_in_s.extend(times)
+        listed = len(due_in_s)
+        views = self._views(now_s, shared)
+        if isinstance(views, Unavailable):
+            return PoolReading(queues=depths, held=views, scheduled=listed, due_in_s=_soonest(due_in_s))
+        for view in views:
+            due_in_s.extend(view.due_in_s)
+        return PoolReading(
+            queues=depths,
+            held=sum(view.held for view in views),
+            scheduled=listed + sum(view.scheduled for view in views),
+            due_in_s=_soonest(due_in_s),
+            vanished=sum(view.vanished for view in views),
+        )
+
+    def _views(self, now_s: float, shared: SharedViews) -> list[HeldView] | Unavailable:
+        by_queue = shared[id(self.shared)]
+        if self.own.error is not None:
+            return self.own.error
+        if isinstance(by_queue, Unavailable):
+            return by_queue
+        return [self.own.own(now_s), *(by_queue.get(queue.queue, _NO_VIEW) for queue in self.queues)]
+
+
+class Plan:
+    """The parts of all pools in the order they are asked. Parts that two plans share keep their memory."""
+
+    def __init__(self, sources: Sequence[QueueSource], before: Plan | None = None) -> None:
+        self.sources = tuple(sources)
+        self._old_queues = before.queues if before else {}
+        self._old_held = before.held if before else {}
+        self.queues: dict[tuple[str, str, tuple[int, ...]], QueueLists] = {}
+        self.held: dict[str, HeldKeys] = {}
+        self.shared: dict[str, HeldKeys] = {}
+        self.pools = tuple(self._pool(source) for source in self.sources)
+        self._old_queues, self._old_held = {}, {}
+        self.names = {queue.queue for queue in self.queues.values()}
+        # The shared keys come last, so that every list is read before them.
+        order = [held for held in self.held.values() if held not in self.shared.values()]
+        self.in_order = (*order, *self.shared.values())
+        self.count = sum(queue.width for queue in self.queues.values()) + 2 * len(self.in_order)
+        self._held_commands = b"".join(held.commands for held in self.in_order)
+        self._packed = b""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The key prefixes in use."""
+        return tuple(self.shared)
+
+    @property
+    def commands(self) -> bytes:
+        """All commands of a reading, packed; packed again only when a list asks for something else than before."""
+        changed = [queue for queue in self.queues.values() if queue.commands_changed]
+        if changed or not self._packed:
+            for queue in changed:
+                queue.commands_changed = False
+            self._packed = b"".join(queue.commands for queue in self.queues.values()) + self._held_commands
+        return self._packed
+
+    def see(self, replies: list[Any], now_s: float, explain: Explain) -> None:
+        """Give every part its replies."""
+        at = 0
+        for queue in self.queues.values():
+            end = at + queue.width
+            queue.see(replies[at:end], now_s, explain)
+            at = end
+        for held in self.in_order:
+            held.see(replies[at], replies[at + 1], explain)
+            at += 2
+
+    def readings(self, now_s: float) -> dict[PoolKey, PoolReading | Unavailable]:
+        """Every pool's reading."""
+        shared: SharedViews = {
+            id(held): held.error or held.by_queue(now_s, self.names) for held in self.shared.values()
+        }
+        return {pool.key: pool.reading(now_s, shared) for pool in self.pools}
+
+    def _pool(self, source: QueueSource) -> PoolPlan:
+        prefix = source.key_prefix
+        own = f"{prefix}workerpool:{source.key.namespace}:{source.key.name}:unacked"
+        shared = self._held(f"{prefix}unacked")
+        self.shared[prefix] = shared
+        return PoolPlan(
+            key=source.key,
+            queues=tuple(self._queue(name, source) for name in dict.fromkeys(source.queues)),
+            own=self._held(own),
+            shared=shared,
+            resting=PoolReading(queues=dict.fromkeys(source.queues, _EMPTY), held=0),
+        )
+
+    def _queue(self, name: str, source: QueueSource) -> QueueLists:
+        identity = (source.key_prefix, name, source.priorities)
+        if identity not in self.queues:
+            old = self._old_queues.get(identity)
+            self.queues[identity] = old or QueueLists(name, source.key_prefix, source.priorities)
+        return self.queues[identity]
+
+    def _held(self, hash_key: str) -> HeldKeys:
+        if hash_key not in self.held:
+            self.held[hash_key] = self._old_held.get(hash_key) or HeldKeys(hash_key, f"{hash_key}_index")
+        return self.held[hash_key]
+
+
+def _soonest(due_in_s: list[float]) -> tuple[float, ...]:
+    return tuple(sorted(due_in_s)[:DUE_LIMIT])

@@ -1,0 +1,137 @@
+"""Reads all pools of one Celery broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hiredis import ReplyError
+
+from workerpool_operator.core.observation import Cause, Unavailable
+from workerpool_operator.ports import BrokerReading, PoolKey, PoolReading, QueueSource
+from workerpool_operator.queues.address import BrokerError, parse_address
+from workerpool_operator.queues.celery.heartbeats import Heartbeats
+from workerpool_operator.queues.celery.plan import Plan
+from workerpool_operator.queues.connection import Connection
+from workerpool_operator.queues.replies import explain
+
+_QUESTIONS_A_READING = 256
+
+
+class CeleryReader:
+    """A :class:`~workerpool_operator.ports.QueueReader` for Celery's layout (see this package).
+
+    A reading is one round trip. When it finds something new that its replies do not explain (a tag never seen, jobs at
+    the tail of a list that are not due), a second one of bounded size follows in the same reading; an idle or unchanged
+    broker never causes it. There is no Lua, and nothing that walks the key space.
+
+    Args:
+        url: The broker's URL; one that cannot be used makes every reading ``NotConfigured``.
+        ca_pem: Certificates to trust instead of the system's, for ``rediss://``.
+        connect_timeout_s: Bound for connecting, and once more for the TLS handshake.
+        read_timeout_s: Bound for one round trip.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_pem: str | None = None,
+        connect_timeout_s: float = 1.0,
+        read_timeout_s: float = 2.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._plan = Plan(())
+        self._unusable: Unavailable | None = None
+        self._connection: Connection | None = None
+        self._heartbeats: Heartbeats | None = None
+        try:
+            address = parse_address(url, ca_pem=ca_pem)
+        except BrokerError as error:
+            self._unusable = error.unavailable
+            return
+        self._connection = Connection(address, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s)
+        self._heartbeats = Heartbeats(
+            Connection(address, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s)
+        )
+
+    async def read(self, sources: Sequence[QueueSource]) -> BrokerReading:
+        """Read every source; never raises for what a broker does."""
+        async with self._lock:
+            return await self._read(tuple(sources))
+
+    async def close(self) -> None:
+        """Close both connections and end the listening task."""
+        if self._heartbeats is not None:
+            await self._heartbeats.close()
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _read(self, sources: tuple[QueueSource, ...]) -> BrokerReading:
+        if sources != self._plan.sources:
+            self._plan = Plan(sources, self._plan)
+        if self._heartbeats is not None:
+            self._heartbeats.listen(self._plan.prefixes)
+        begin_s = time.perf_counter()
+        commands = 0
+        pools: dict[PoolKey, PoolReading | Unavailable]
+        try:
+            commands = await self._ask()
+            now_s = self._clock()
+            pools = self._plan.readings(now_s)
+        except BrokerError as error:
+            now_s = self._clock()
+            pools = dict.fromkeys((source.key for source in sources), error.unavailable)
+        return BrokerReading(
+            time_s=now_s,
+            pools=pools,
+            beats=self._heartbeats.beats() if self._heartbeats is not None else (),
+            duration_s=time.perf_counter() - begin_s,
+            commands=commands,
+        )
+
+    async def _ask(self) -> int:
+        connection, plan = self._connection, self._plan
+        if connection is None:
+            why = self._unusable or Unavailable(cause=Cause.NOT_CONFIGURED, message="there is no broker URL")
+            raise BrokerError(why.cause, why.message)
+        if not plan.count:
+            return 0
+        replies = await connection.execute(plan.commands, plan.count)
+        connection.check(replies)
+        plan.see(replies, self._clock(), self._explain)
+        return plan.count + await self._ask_more(connection)
+
+    async def _ask_more(self, connection: Connection) -> int:
+        questions = self._questions()
+        if not questions:
+            return 0
+        replies = await connection.execute(b"".join(command for command, _ in questions), len(questions))
+        for (_, answer), reply in zip(questions, replies, strict=True):
+            # Refused or of another type meanwhile: the numbers of the first round trip stand, less finely split.
+            if isinstance(reply, list):
+                answer(reply)
+        return len(questions)
+
+    def _questions(self) -> list[tuple[bytes, Callable[[list[Any]], None]]]:
+        questions: list[tuple[bytes, Callable[[list[Any]], None]]] = []
+        now_s = self._clock()
+        for held in self._plan.in_order:
+            if not held.idle and (asked := held.question()):
+                command, tags = asked
+                questions.append((command, lambda reply, held=held, tags=tags: held.answer(tags, reply)))  # type: ignore[misc]
+        for queue in self._plan.queues.values():
+            if not queue.idle:
+                wanted = ((one, one.question(now_s)) for one in queue.lists)
+                questions.extend((command, one.answer) for one, command in wanted if command)
+        return questions[:_QUESTIONS_A_READING]
+
+    def _explain(self, reply: ReplyError, command: str, key: str, type_: str) -> Unavailable:
+        address = self._connection.address if self._connection else ""
+        user = self._connection.address.user if self._connection else None
+        return explain(reply, where=str(address), user=user, command=command, key=key, type_=type_)
