@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from workerpool_operator.core.observation import Unavailable
+from workerpool_operator.core.observation import Cause
 from workerpool_operator.ports import CycleRecord, Notice, NoticeKind, OutcomeKind, PoolKey
 from workerpool_operator.report.numbers import Numbers, Trouble, numbers, troubles
 
@@ -72,8 +72,11 @@ class PoolView:
 
     @property
     def broker_up(self) -> bool | None:
-        """Whether all of the pool could be read in the last cycle, None before the first."""
-        return not self.record.observation.unavailable if self.record else None
+        """Whether all of the pool could be read in the last cycle, None before the first reading."""
+        if self.record is None:
+            return None
+        missing = {part.cause for part in self.record.observation.unavailable}
+        return None if missing == {Cause.NOT_YET_READ} else not missing
 
     def scaled(self, direction: str) -> int:
         """How often the pool was scaled ``up`` or ``down``."""
@@ -98,6 +101,12 @@ class Board:
     def pools(self) -> Mapping[PoolKey, PoolView]:
         """The pools seen so far, in the order they appeared."""
         return self._pools
+
+    @property
+    def broker_up(self) -> bool | None:
+        """Whether all pools could be read in their last cycle, None before anything was read."""
+        states = [view.broker_up for view in self._pools.values() if view.broker_up is not None]
+        return all(states) if states else None
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -178,9 +187,9 @@ def _count(view: PoolView, record: CycleRecord) -> None:
     direction = record.decision.direction
     if record.outcome.kind is OutcomeKind.APPLIED and direction != "none":
         view.scale_events[direction, record.decision.reason.value] += 1
-    parts = (*record.observation.queues.values(), record.observation.in_flight)
     # one round trip that failed is one error, however many queues it was to read
-    view.broker_errors.update({part.cause.value for part in parts if isinstance(part, Unavailable)})
+    causes = {part.cause for part in record.observation.unavailable} - {Cause.NOT_YET_READ}
+    view.broker_errors.update(cause.value for cause in causes)
 
 
 def _raise_peaks(view: PoolView, now: Numbers) -> None:

@@ -64,13 +64,13 @@ def compose(board: Board, canvas: Canvas, *, title: str, elapsed_s: float) -> li
 
 def _title(board: Board, canvas: Canvas, title: str, elapsed_s: float) -> Line:
     dot = " - " if canvas.ascii_only else " · "
-    states = [view.broker_up for view in board.pools.values() if view.broker_up is not None]
-    if not states:
+    if board.broker_up is None:
         broker = ("broker not read yet", "dim")
-    elif all(states):
+    elif board.broker_up:
         broker = ("broker up", "green")
     else:
-        broker = ("broker unreadable" if not any(states) else "broker partly unreadable", "bold red")
+        partly = any(view.broker_up for view in board.pools.values())
+        broker = ("broker partly unreadable" if partly else "broker unreadable", "bold red")
     rest = f"{dot}{plural(len(board.pools), 'pool')}{dot}{duration(elapsed_s)}"
     return ((one_line(title), "bold"), (dot, "dim"), broker, (rest, "dim"))
 
