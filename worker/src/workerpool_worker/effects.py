@@ -52,6 +52,15 @@ class LedgerEntry:
     currency: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class EffectTime:
+    """When an effect was first begun, and when it was done: Unix seconds, None where it is not done."""
+
+    key: str
+    begun_at: float
+    done_at: float | None
+
+
 class EffectsReader:
     """Reads the worker's database and its invoices; blocks no writer.
 
@@ -71,13 +80,13 @@ class EffectsReader:
         fields = OrderRecord.__dataclass_fields__
         with self._engine.connect() as connection:
             rows = connection.execute(sa.select(*(orders.c[name] for name in fields)).order_by(orders.c.id))
-            return [OrderRecord(**row._mapping) for row in rows]
+            return [OrderRecord(**row) for row in rows.mappings()]
 
     def orders_by_state(self) -> dict[str, int]:
         """Number of orders in each state."""
         query = sa.select(orders.c.state, sa.func.count()).group_by(orders.c.state)
         with self._engine.connect() as connection:
-            return {state: count for state, count in connection.execute(query)}
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
 
     def stock(self) -> dict[str, int]:
         """Quantities by article."""
@@ -89,20 +98,26 @@ class EffectsReader:
         fields = StockMovement.__dataclass_fields__
         query = sa.select(*(stock_movements.c[name] for name in fields)).order_by(stock_movements.c.id)
         with self._engine.connect() as connection:
-            return [StockMovement(**row._mapping) for row in connection.execute(query)]
+            return [StockMovement(**row) for row in connection.execute(query).mappings()]
 
     def ledger_entries(self) -> list[LedgerEntry]:
         """Every charge and refund the provider knows, oldest first."""
         fields = LedgerEntry.__dataclass_fields__
         query = sa.select(*(ledger.c[name] for name in fields)).order_by(ledger.c.at)
         with self._engine.connect() as connection:
-            return [LedgerEntry(**row._mapping) for row in connection.execute(query)]
+            return [LedgerEntry(**row) for row in connection.execute(query).mappings()]
 
     def effects_by_state(self) -> dict[str, int]:
         """Number of effects "claimed" (at it, or cut off) and "done"."""
         query = sa.select(effects.c.state, sa.func.count()).group_by(effects.c.state)
         with self._engine.connect() as connection:
-            return {state: count for state, count in connection.execute(query)}
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+    def effect_times(self) -> list[EffectTime]:
+        """When each effect was begun and done, in the order they were begun."""
+        query = sa.select(effects.c.key, effects.c.created_at, effects.c.done_at).order_by(effects.c.created_at)
+        with self._engine.connect() as connection:
+            return [EffectTime(key=row[0], begun_at=row[1], done_at=row[2]) for row in connection.execute(query)]
 
     def invoices(self) -> list[Path]:
         """The invoices on disk, by name; the name is the order's id."""
