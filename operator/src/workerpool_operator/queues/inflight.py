@@ -1,0 +1,233 @@
+"""How many jobs a pool's workers hold, from what the broker holds for them and what their heartbeats say.
+
+Let U be the jobs the broker keeps as fetched and not acknowledged (``PoolReading.held``) and A the jobs being executed
+according to the heartbeats. A worker that acknowledges late keeps a job in U until it is done: in flight is U. One that
+acknowledges early, Celery's default, takes it out of U when it starts it: in flight is U + A. Nothing declares which:
+it is inferred. Until it is proven, and for late acknowledgement too (a heartbeat may be 2 s old), in flight is
+max(U, A).
+
+What proves which, always between two heartbeats of every worker of the pool around a reading:
+
+- early: no job started or ended, and U < A at the reading: some of those jobs are not in U.
+- early: held jobs vanished, jobs started and none ended: they were acknowledged at their start.
+- late: held jobs vanished, jobs ended and none started: they were acknowledged at their end.
+
+A proof holds until the opposite is proven. All times are seconds; everything here is pure.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workerpool_operator.core.observation import InFlight, Unavailable
+from workerpool_operator.ports import PoolReading, ReplicaState, WorkerBeat
+
+_MARGIN_S = 0.1
+"""A heartbeat is received a little after it was made; readings this close to one are not judged by it."""
+_KEEP_BEATS = 8
+_KEEP_SAMPLES = 32
+_FORGET_WORKER_S = 300.0
+_DUE_LIMIT = 1024
+
+Worker = tuple[str, int]
+"""Host name and process."""
+
+
+class Acknowledgement(enum.StrEnum):
+    """When a pool's workers acknowledge a job."""
+
+    UNKNOWN = "Unknown"
+    EARLY = "Early"
+    LATE = "Late"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """What one worker said at one time."""
+
+    time_s: float
+    active: int
+    processed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One reading that is not judged yet; ``vanished`` jobs went between ``since_s`` and ``time_s``."""
+
+    since_s: float
+    time_s: float
+    held: int
+    vanished: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InFlightMemory:
+    """What is remembered of a pool between two estimates; bounded, and safe to lose."""
+
+    acknowledgement: Acknowledgement = Acknowledgement.UNKNOWN
+    started_total: int | None = None
+    workers: Mapping[Worker, tuple[Mark, ...]] = field(default_factory=dict)
+    present: frozenset[Worker] = frozenset()
+    samples: tuple[Sample, ...] = ()
+    last_reading_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Window:
+    """What all workers together did between two heartbeats of each."""
+
+    started: int
+    ended: int
+    active: int
+
+
+def estimate(
+    reading: PoolReading, state: ReplicaState, memory: InFlightMemory, time_s: float
+) -> tuple[InFlight | Unavailable, int | None, InFlightMemory]:
+    """Estimate the jobs in flight and the busy replicas of one pool.
+
+    Args:
+        reading: What the broker said.
+        state: The pool's replicas with their heartbeats.
+        memory: What the estimate before returned; ``InFlightMemory()`` at first.
+        time_s: When the reading was made.
+
+    Returns:
+        The jobs in flight, ``Unavailable`` where the broker's part could not be read; the replicas that work on a job
+        now, None where nobody can tell; what to remember. While a ready replica is silent, busy is only known when
+        nothing can run unheard: the workers are proven to acknowledge late, and the broker holds nothing for them.
+    """
+    memory = _judge(_listen(memory, state, time_s), reading, state, time_s)
+    busy = _busy(reading, state, memory)
+    if isinstance(reading.held, Unavailable):
+        return reading.held, busy, memory
+    return _in_flight(reading, reading.held, state, memory), busy, memory
+
+
+def _in_flight(reading: PoolReading, held: int, state: ReplicaState, memory: InFlightMemory) -> InFlight:
+    leaving = _active(state.leaving_beats)
+    active = _active(state.beats) + leaving
+    nobody = not (state.current or state.leaving or active)
+    early = memory.acknowledgement is Acknowledgement.EARLY
+    running = 0 if nobody else held + active if early else max(held, active)
+    return InFlight(
+        running=running,
+        running_on_leaving=min(leaving, running),
+        scheduled=reading.scheduled,
+        due_in_s=reading.due_in_s[:_DUE_LIMIT],
+        stranded=held if nobody else 0,
+        started_total=memory.started_total,
+    )
+
+
+def _busy(reading: PoolReading, state: ReplicaState, memory: InFlightMemory) -> int | None:
+    busy = len({beat.hostname for beat in state.beats if beat.active > 0})
+    if state.silent == 0:
+        return busy
+    # An early-acknowledged job of a silent replica is seen nowhere: only late acknowledgement makes 0 held mean idle.
+    late = memory.acknowledgement is Acknowledgement.LATE
+    return busy if late and reading.held == 0 else None
+
+
+def _active(beats: tuple[WorkerBeat, ...]) -> int:
+    return sum(beat.active for beat in beats)
+
+
+def _listen(memory: InFlightMemory, state: ReplicaState, time_s: float) -> InFlightMemory:
+    """Take in the heartbeats: what was started since, and each worker's recent marks."""
+    workers = {
+        worker: marks for worker, marks in memory.workers.items() if time_s - marks[-1].time_s < _FORGET_WORKER_S
+    }
+    total = memory.started_total
+    for beat in (*state.beats, *state.leaving_beats):
+        worker, heard_s = (beat.hostname, beat.pid), time_s - beat.age_s
+        marks = workers.get(worker, ())
+        total = (total or 0) + _started(marks[-1] if marks else None, beat.processed)
+        mark = Mark(time_s=heard_s, active=beat.active, processed=beat.processed)
+        if not (marks and _same_heartbeat(marks[-1], mark)):
+            workers[worker] = (*marks, mark)[-_KEEP_BEATS:]
+    return InFlightMemory(
+        acknowledgement=memory.acknowledgement,
+        started_total=total,
+        workers=workers,
+        present=memory.present,
+        samples=memory.samples,
+        last_reading_s=memory.last_reading_s,
+    )
+
+
+def _same_heartbeat(last: Mark, mark: Mark) -> bool:
+    # Several polls see the same heartbeat; its age is measured anew each time.
+    same = (last.active, last.processed) == (mark.active, mark.processed)
+    return same and mark.time_s <= last.time_s + _MARGIN_S
+
+
+def _started(last: Mark | None, processed: int) -> int:
+    # A worker heard for the first time may have started jobs long before anybody watched. In a container a worker that
+    # was restarted has the name and process number it had: its count begins again.
+    if last is None:
+        return 0
+    return processed - last.processed if processed >= last.processed else processed
+
+
+def _judge(memory: InFlightMemory, reading: PoolReading, state: ReplicaState, time_s: float) -> InFlightMemory:
+    """Look at each reading once every worker was heard again after it."""
+    present = frozenset((beat.hostname, beat.pid) for beat in (*state.beats, *state.leaving_beats))
+    # A worker that went may have taken or given back jobs nobody heard of.
+    samples = memory.samples if memory.present <= present else ()
+    last_s = memory.last_reading_s
+    if isinstance(reading.held, int):
+        if last_s is not None and last_s < time_s:
+            # What vanished may have been taken by a replica that is not heard: that proves nothing.
+            vanished = 0 if state.silent else reading.vanished
+            sample = Sample(since_s=last_s, time_s=time_s, held=reading.held, vanished=vanished)
+            samples = (*samples, sample)[-_KEEP_SAMPLES:]
+        last_s = time_s
+    else:
+        samples, last_s = (), None
+    marks = [memory.workers[worker] for worker in present]
+    proven, waiting = memory.acknowledgement, []
+    for sample in samples:
+        if not marks or any(own[-1].time_s < sample.time_s + _MARGIN_S for own in marks):
+            waiting.append(sample)
+        else:
+            proven = _proof(sample, marks) or proven
+    return InFlightMemory(
+        acknowledgement=proven,
+        started_total=memory.started_total,
+        workers=memory.workers,
+        present=present,
+        samples=tuple(waiting),
+        last_reading_s=last_s,
+    )
+
+
+def _proof(sample: Sample, workers: list[tuple[Mark, ...]]) -> Acknowledgement | None:
+    around_reading = _window(workers, sample.time_s, sample.time_s)
+    if around_reading and not (around_reading.started or around_reading.ended) and sample.held < around_reading.active:
+        return Acknowledgement.EARLY
+    since = _window(workers, sample.since_s, sample.time_s)
+    if since is None or not sample.vanished:
+        return None
+    if since.started and not since.ended:
+        return Acknowledgement.EARLY
+    if since.ended and not since.started:
+        return Acknowledgement.LATE
+    return None
+
+
+def _window(workers: list[tuple[Mark, ...]], begin_s: float, end_s: float) -> _Window | None:
+    """What happened between each worker's last heartbeat before ``begin_s`` and its first after ``end_s``."""
+    started = ended = active = 0
+    for marks in workers:
+        first = next((mark for mark in reversed(marks) if mark.time_s <= begin_s - _MARGIN_S), None)
+        last = next((mark for mark in marks if mark.time_s >= end_s + _MARGIN_S), None)
+        if first is None or last is None or last.processed < first.processed:
+            return None
+        starts = last.processed - first.processed
+        started += starts
+        ended += starts - (last.active - first.active)
+        active += first.active
+    return _Window(started=started, ended=ended, active=active)
