@@ -1,4 +1,4 @@
-"""The Celery app. `celery -A workerpool_worker.app ...` works too: `app` is made from the environment when asked for."""
+"""The Celery app. With `celery -A workerpool_worker.app ...`, `app` is made from the environment when asked for."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from celery import Celery, signals
 from workerpool_worker import tasks
 from workerpool_worker.runtime import headers, logs
 from workerpool_worker.runtime.delivery import delivery_config, pool_key
+from workerpool_worker.runtime.drain import DrainStep
+from workerpool_worker.runtime.recovery import RecoveryStep
 from workerpool_worker.settings import Settings, load_settings
 
 
 def create_app(settings: Settings) -> Celery:
     """An app for these settings, with every job registered and the consumer's own steps in place."""
-    from workerpool_worker.runtime.drain import DrainStep
-    from workerpool_worker.runtime.recovery import RecoveryStep
-
     app = Celery("workerpool", set_as_current=True)
     app.conf.update(delivery_config(settings))
     app.workerpool_drain_seconds = settings.drain_seconds  # type: ignore[attr-defined]

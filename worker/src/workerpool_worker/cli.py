@@ -1,5 +1,7 @@
 """The command line: `workerpool-worker run | enqueue | stock | settings`."""
 
+# ruff: noqa: PLC0415 - a command imports what it needs, so that none waits for what another needs
+
 from __future__ import annotations
 
 import sys

@@ -1,5 +1,7 @@
 """`workerpool-worker enqueue`: jobs from the command line, one or thousands."""
 
+# ruff: noqa: PLC0415 - `--help` and a refused argument need no Celery; the CLI imports this module
+
 from __future__ import annotations
 
 import time
@@ -39,7 +41,7 @@ def enqueue() -> None:
 @click.option("--currency", default="EUR")
 @click.option("--token", default="tok_visa", help="Payment token; tok_declined is declined.")
 def order(
-    business_id: str, count: int, customer: str, email: str, items: tuple[str, ...], currency: str, token: str
+    *, business_id: str, count: int, customer: str, email: str, items: tuple[str, ...], currency: str, token: str
 ) -> None:
     """An order: stock, invoice, payment, confirmation."""
     lines = [_line(item) for item in items]
@@ -64,7 +66,7 @@ def order(
 @click.option("--to", required=True)
 @click.option("--subject", default="A message")
 @click.option("--text", default="Hello.")
-def email(business_id: str, count: int, to: str, subject: str, text: str) -> None:
+def email(*, business_id: str, count: int, to: str, subject: str, text: str) -> None:
     """A mail."""
     _send(
         count,
@@ -79,7 +81,7 @@ def email(business_id: str, count: int, to: str, subject: str, text: str) -> Non
 @click.option("--currency", default="EUR")
 @click.option("--token", default="tok_visa")
 @click.option("--email", default=None, help="Where the receipt goes; none: no receipt.")
-def payment(business_id: str, count: int, amount: int, currency: str, token: str, email: str | None) -> None:
+def payment(*, business_id: str, count: int, amount: int, currency: str, token: str, email: str | None) -> None:
     """A charge."""
     _send(
         count,
@@ -94,7 +96,7 @@ def payment(business_id: str, count: int, amount: int, currency: str, token: str
 @_common
 @click.option("--payment", required=True, help="Id of the payment.")
 @click.option("--amount", type=int, default=None, help="In the minor unit; none: all that is left.")
-def refund(business_id: str, count: int, payment: str, amount: int | None) -> None:
+def refund(*, business_id: str, count: int, payment: str, amount: int | None) -> None:
     """A refund."""
     _send(
         count,

@@ -3,7 +3,8 @@
 Imports Celery and the models, none of the code the jobs run.
 
     with Producer("redis://localhost:6379/0") as producer:
-        producer.order(Order(id="1001", customer="Ada", email="ada@example.org", lines=(OrderLine(sku="tea", quantity=2),)))
+        lines = (OrderLine(sku="tea", quantity=2),)
+        producer.order(Order(id="1001", customer="Ada", email="ada@example.org", lines=lines))
 """
 
 from __future__ import annotations

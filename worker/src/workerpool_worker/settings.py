@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 KNOWN_QUEUES = ("email", "order", "payment")
+_LONGEST_QUEUE_NAME = 253  # as in the WorkerPool resource
 _BROKER_SCHEMES = ("redis", "rediss", "sentinel")
 _DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 
@@ -100,7 +101,7 @@ class Settings(BaseModel):
     @field_validator("queues")
     @classmethod
     def _some_queues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or not all(value) or any(len(name) > 253 for name in value):
+        if not value or not all(value) or any(len(name) > _LONGEST_QUEUE_NAME for name in value):
             raise ValueError("must be queue names with commas between, such as email,order")
         return value
 

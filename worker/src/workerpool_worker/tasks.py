@@ -3,6 +3,8 @@
 A job's code is imported when it first runs (or by `preload` in a fresh child), never by the parent process.
 """
 
+# ruff: noqa: PLC0415 - the parent process starts without SQLAlchemy and the jobs' code; only children load them
+
 from __future__ import annotations
 
 import importlib

@@ -1,5 +1,7 @@
 """The SQL side: one engine a process, and tables that many starting processes may create at once."""
 
+# ruff: noqa: PLC0415 - the tables are defined upon this module; dialects are needed one at a time
+
 from __future__ import annotations
 
 import os

@@ -20,7 +20,7 @@ def pool_key(settings: Settings, name: str) -> str:
 def transport_options(settings: Settings) -> dict[str, Any]:
     """What kombu's Redis transport is told."""
     options: dict[str, Any] = {
-        # The last resort when the lease-based recovery does not run. Shorter than a job may take, it would run it twice.
+        # The last resort where the recovery by leases is off. Shorter than a job may take, it would run it twice.
         "visibility_timeout": settings.visibility_timeout_seconds,
         # kombu looks only every interval x throttle seconds: 100 s with its defaults.
         "unacked_restore_interval": 10,

@@ -1,5 +1,7 @@
 """Starts Celery's worker in this very process: the pid that was started is the one that gets the signals."""
 
+# ruff: noqa: PLC0415 - signal handlers come before anything that takes time
+
 from __future__ import annotations
 
 import logging
@@ -9,6 +11,8 @@ import socket
 import sys
 import warnings
 from typing import TYPE_CHECKING
+
+from celery import signals
 
 from workerpool_worker.runtime import logs
 
@@ -40,6 +44,10 @@ def run_worker(settings: Settings) -> int:
         without_mingle=True,
     )
     recovery = f"pool {settings.namespace}/{settings.pool}" if settings.pool else "no pool named: no quick recovery"
-    _log.info("consuming %s with %d at a time; %s", ",".join(settings.queues), settings.concurrency, recovery)
+
+    def say_ready(**_: object) -> None:
+        _log.info("consuming %s, %d at a time; %s", ",".join(settings.queues), settings.concurrency, recovery)
+
+    signals.worker_ready.connect(say_ready)
     worker.start()
     return int(worker.exitcode or 0)

@@ -1,5 +1,7 @@
 """A mail as a message: text and HTML from the templates, headers that let a receiver recognise a double."""
 
+# ruff: noqa: PLC0415 - Jinja2 is not needed where a mail comes with its text
+
 from __future__ import annotations
 
 import functools

@@ -8,6 +8,8 @@ repeat: the file has the order's name and the jobs have the order's id, so doing
 in between loses nothing.
 """
 
+# ruff: noqa: PLC0415 - fpdf2 takes half a second to import: not before an invoice is due
+
 from __future__ import annotations
 
 import time
@@ -76,7 +78,6 @@ def _write_invoice(context: JobContext, order: Order, result: Result) -> None:
     path = context.settings.invoices / f"{order.id}.pdf"
     if path.exists():
         return
-    # fpdf2 takes half a second to import: not before an invoice is due.
     from workerpool_worker.jobs.orders.invoice import write_invoice
 
     write_invoice(path, order, number=result["invoice_number"], issued_at_s=result["at"])
