@@ -1,0 +1,119 @@
+"""Cron expressions and time zones, with errors that say which field is wrong.
+
+An expression has the five fields of Debian's cron, as the ``cronsim`` library reads them. Fixed times that a change to
+summer time skips happen right after the gap; those that occur twice in autumn happen the first time only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import zoneinfo
+from functools import lru_cache
+
+from cronsim import CronSim, CronSimError
+
+_FIELDS = (
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day-of-month", "1 to 31, L or LW"),
+    ("month", "1 to 12 or JAN to DEC"),
+    ("day-of-week", "0 to 7 or SUN to SAT"),
+)
+_NOT_PLACES = ("posix/", "right/", "localtime", "posixrules", "Factory")
+_PROBE = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+# The longest hour that clocks repeat in autumn, with room to spare: the search backwards begins this far ahead.
+_REPEATED = dt.timedelta(hours=4)
+
+
+def check_cron(text: str) -> str:
+    """Check a cron expression.
+
+    Raises:
+        ValueError: it has the wrong number of fields, a field is wrong (it is named), or it never happens.
+    """
+    fields = text.split()
+    if len(fields) != len(_FIELDS):
+        shape = "minute hour day-of-month month day-of-week"
+        raise ValueError(f'"{text}" is not a cron expression: it has {len(fields)} fields, not five ({shape})')
+    for index, (name, values) in enumerate(_FIELDS):
+        alone = ["*"] * len(_FIELDS)
+        alone[index] = fields[index]
+        if not _is_readable(" ".join(alone)):
+            raise ValueError(f'"{text}" is not a cron expression: {name} {fields[index]} must be {values}')
+    if not _is_readable(text) or next(CronSim(text, _PROBE), None) is None:
+        raise ValueError(f'"{text}" is not a cron expression: no such day ever comes')
+    return text
+
+
+def _is_readable(text: str) -> bool:
+    try:
+        CronSim(text, _PROBE)
+    except (CronSimError, AssertionError, ValueError):  # its parser asserts here and there
+        return False
+    return True
+
+
+def same_times(first: str, second: str) -> bool:
+    """Say whether two valid expressions name the same times, however they are spelled (``5`` and ``FRI``)."""
+    a, b = CronSim(first, _PROBE), CronSim(second, _PROBE)
+    return all(
+        getattr(a, part) == getattr(b, part) for part in ("minutes", "hours", "days", "months", "weekdays", "day_and")
+    )
+
+
+def check_time_zone(name: str) -> str:
+    """Check the IANA name of a time zone.
+
+    Raises:
+        ValueError: there is no such zone (the nearest is named), or this machine has no time zones at all.
+    """
+    try:
+        time_zone(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        known = {zone.casefold(): zone for zone in zoneinfo.available_timezones()}
+        if not known:
+            raise ValueError(
+                "cannot be looked up: there is no time zone database here; install the tzdata package, or use UTC"
+            ) from error
+        close = difflib.get_close_matches(name.casefold(), known, n=1)
+        hint = f"; did you mean {known[close[0]]}?" if close else " (use an IANA name such as Europe/Rome)"
+        raise ValueError(f'"{name}" is not a time zone{hint}') from error
+    return name
+
+
+@lru_cache(maxsize=1024)
+def time_zone(name: str) -> dt.tzinfo:
+    """Look a zone up. UTC needs no database.
+
+    Raises:
+        ZoneInfoNotFoundError, ValueError, OSError: there is none of this name.
+    """
+    if name == "UTC":
+        return dt.UTC
+    if name.startswith(_NOT_PLACES):
+        raise ValueError(name)
+    return zoneinfo.ZoneInfo(name)
+
+
+def latest(text: str, zone: str, at: dt.datetime) -> dt.datetime | None:
+    """The last time at or before ``at`` (UTC) that the expression names, in UTC; None when there was none in 50 years.
+
+    Times of day are found on the clock on the wall, which runs twice through an hour in autumn. So the search begins
+    well ahead of ``at`` and what lies after it is dropped, comparing in UTC, where each moment is one.
+    """
+    start = (at + _REPEATED).astimezone(time_zone(zone)).replace(microsecond=0)
+    for found in CronSim(text, start, reverse=True):
+        moment = found.astimezone(dt.UTC)
+        if moment <= at:
+            return moment
+    return None
+
+
+def soonest(text: str, zone: str, at: dt.datetime) -> dt.datetime | None:
+    """The first time after ``at`` (UTC) that the expression names, in UTC; None when there is none in 50 years."""
+    for found in CronSim(text, at.astimezone(time_zone(zone)).replace(microsecond=0)):
+        moment = found.astimezone(dt.UTC)
+        if moment > at:
+            return moment
+    return None
