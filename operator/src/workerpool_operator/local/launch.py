@@ -77,6 +77,8 @@ def launch(plan: LaunchPlan, *, name: str, guardian: Guardian) -> Launched:
     """
     env = {**plan.env, REPLICA_VARIABLE: name}
     argv = expand(plan.argv, env)
+    if not argv or not argv[0]:
+        raise LaunchError("its command is empty: set spec.worker.command")
     path = plan.log_dir / f"{name}.log"
     try:
         log = open_log(path)
@@ -99,9 +101,7 @@ def launch(plan: LaunchPlan, *, name: str, guardian: Guardian) -> Launched:
 
 
 def _explain(error: OSError | ValueError, argv: Sequence[str], cwd: Path) -> str:
-    command = argv[0] if argv else ""
-    if not command:
-        return "its command is empty: set spec.worker.command"
+    command = argv[0]
     if not cwd.is_dir():
         return f"the folder {cwd} it should run in does not exist"
     if isinstance(error, FileNotFoundError):

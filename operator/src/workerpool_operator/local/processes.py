@@ -241,8 +241,10 @@ class ProcessScaler:
     async def _launch(self, pool: Pool, replica: Replica) -> None:
         try:
             launched = await asyncio.to_thread(launch, replica.plan, name=replica.name, guardian=self._guardian)
-        except (LaunchError, RuntimeError) as error:  # RuntimeError: no thread could be started for it
+        except LaunchError as error:
             pool.start_failed(replica, str(error), time.monotonic())
+        except Exception as error:  # noqa: BLE001 - whatever it was (no thread left, say), it must not stay "starting"
+            pool.start_failed(replica, f"cannot start {replica.name}: {error}", time.monotonic())
         else:
             pool.started(replica, launched, time.monotonic())
 
