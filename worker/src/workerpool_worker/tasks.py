@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from workerpool_worker import models
 from workerpool_worker.runtime import logs
 from workerpool_worker.runtime.errors import InvalidJobError, TransientError
-from workerpool_worker.runtime.headers import ENQUEUED_AT
+from workerpool_worker.runtime.headers import CUT_OFF, ENQUEUED_AT
 from workerpool_worker.runtime.retry import backoff_of
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[st
             settings=settings,
             engine=_engine(settings),
             job_id=task.request.id,
-            redelivered=bool((task.request.delivery_info or {}).get("redelivered")),
+            redelivered=_cut_off_before(task.request),
             publish=lambda job: _publish(task.app, job),
         )
         run: Callable[[JobContext, models.Job], Outcome] = _code(spec.code)
@@ -155,6 +155,10 @@ def _publish(app: Celery, job: models.Job) -> None:
         app.send_task(job.task, kwargs=job.arguments(), task_id=job.job_id, queue=job.queue, declare=())
     except (OperationalError, OSError) as error:
         raise TransientError(f"cannot publish {job.job_id}: {error}") from error
+
+
+def _cut_off_before(request: Any) -> bool:
+    return bool((request.delivery_info or {}).get("redelivered") or (request.headers or {}).get(CUT_OFF))
 
 
 def _waited_s(request: Any) -> float | None:

@@ -97,6 +97,8 @@ def _running(settings: Settings) -> dict[str, Any]:
         "worker_max_tasks_per_child": 1_000,
         # A busy machine may take longer than Celery's 4 s to import SQLAlchemy in a new child.
         "worker_proc_alive_timeout": 60,
+        # How long the result of a job whose child died may still come through the pipe; Celery waits 10 s.
+        "worker_lost_wait": 1.0,
         # Celery's soft shutdown sleeps in the signal handler: no lease is renewed, no result read, no job
         # acknowledged meanwhile. runtime/drain.py does the same from the running event loop.
         "worker_soft_shutdown_timeout": 0,

@@ -1,21 +1,41 @@
-"""When a job was first sent: Celery stamps no time, and the autoscaler needs the age of what waits."""
+"""Headers of our own on every job.
+
+`enqueued_at`: unix seconds of the first sending. Celery stamps no time, and the autoscaler needs the age of what waits.
+`cut_off`: this message was sent in place of one whose child process died, so that try's claims are nobody's any more.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from celery import signals
 
 ENQUEUED_AT = "enqueued_at"
+CUT_OFF = "cut_off"
 
-
-def _stamp(headers: dict[str, Any] | None = None, **_: object) -> None:
-    # setdefault: a retry carries the first sending's time along.
-    if headers is not None:
-        headers.setdefault(ENQUEUED_AT, time.time())
+_main_worker_pid: int | None = None
 
 
 def install() -> None:
-    """Stamp every task message this process sends with `enqueued_at` (unix seconds) unless it has one."""
-    signals.before_task_publish.connect(_stamp, dispatch_uid="workerpool-enqueued-at")
+    """Stamp every job this process sends."""
+    signals.before_task_publish.connect(_stamp, dispatch_uid="workerpool-headers")
+
+
+def this_is_the_main_worker_process() -> None:
+    """Jobs run in children; the main process itself publishes only to replace a job whose child died."""
+    global _main_worker_pid  # noqa: PLW0603 - a fact about this process
+    _main_worker_pid = os.getpid()
+
+
+def _stamp(headers: dict[str, Any] | None = None, **_: object) -> None:
+    if headers is None:
+        return
+    # setdefault: a retry carries the first sending's time along.
+    headers.setdefault(ENQUEUED_AT, time.time())
+    if os.getpid() == _main_worker_pid:
+        headers[CUT_OFF] = True
+    else:
+        # A retry carries this along too, but the try before it ended in order.
+        headers.pop(CUT_OFF, None)
