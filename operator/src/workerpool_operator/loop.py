@@ -1,1 +1,180 @@
-"""The cycle: observe, decide, act, report."""
+"""The cycle: observe, decide, act, report, for all pools of one broker.
+
+One :class:`BrokerLoop` a broker: a broker that hangs holds back its own pools and nobody else's. The loop owns what
+must be remembered from one cycle to the next, and the only clock that decisions see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from workerpool_operator.core.decision import Decision, History
+from workerpool_operator.core.observation import ActiveSchedule, Observation, Replicas, Unavailable
+from workerpool_operator.core.policy import decide
+from workerpool_operator.core.spec import PoolSpec
+from workerpool_operator.ports import (
+    BrokerReading,
+    CycleRecord,
+    Outcome,
+    OutcomeKind,
+    PoolKey,
+    PoolReading,
+    QueueReader,
+    QueueSource,
+    ReplicaState,
+    Scaler,
+    Sink,
+)
+from workerpool_operator.queues.inflight import InFlightMemory, estimate
+
+log = logging.getLogger(__name__)
+
+UNCHANGED = Outcome(kind=OutcomeKind.UNCHANGED)
+
+EARLY_SHARE = 0.1
+"""A pool whose turn is less than this share of its interval away is read along with those that are due."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """A pool as the loop runs it. ``schedules_at`` tells which schedules are in force at a time (Unix seconds)."""
+
+    source: QueueSource
+    spec: PoolSpec
+    schedules_at: Callable[[float], tuple[ActiveSchedule, ...]] = lambda _at: ()
+
+    @property
+    def key(self) -> PoolKey:
+        """Namespace and name."""
+        return self.source.key
+
+
+@dataclass(kw_only=True, slots=True)
+class _Tracked:
+    """A pool with what is remembered of it; ``due_s`` is on the monotonic clock."""
+
+    pool: Pool
+    due_s: float
+    history: History = field(default_factory=History)
+    in_flight: InFlightMemory = field(default_factory=InFlightMemory)
+
+
+class BrokerLoop:
+    """Runs the pools of one broker. Pools may be put, replaced and removed at any time."""
+
+    def __init__(
+        self, *, reader: QueueReader, scaler: Scaler, sink: Sink, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._reader, self._scaler, self._sink, self._clock = reader, scaler, sink, clock
+        self._pools: dict[PoolKey, _Tracked] = {}
+        self._woken = asyncio.Event()
+        self.last_cycle_s: float | None = None
+        """When the last cycle ended, on the monotonic clock: the age of the loop, for a health check."""
+
+    def put(self, pool: Pool) -> None:
+        """Add a pool, or replace its spec and keep what is remembered of it; it is looked at straight away."""
+        known = self._pools.get(pool.key)
+        if known is None:
+            self._pools[pool.key] = _Tracked(pool=pool, due_s=time.monotonic())
+        else:
+            known.pool, known.due_s = pool, time.monotonic()
+        self._woken.set()
+
+    def remove(self, key: PoolKey) -> None:
+        """Forget a pool; its replicas are the scaler's business."""
+        self._pools.pop(key, None)
+
+    async def run(self) -> None:
+        """Cycle until cancelled; the reader is closed on the way out."""
+        try:
+            while True:
+                await self._until_due()
+                await self.cycle()
+        finally:
+            await self._reader.close()
+
+    async def cycle(self) -> None:
+        """One cycle of the pools that are due."""
+        now_s = time.monotonic()
+        due = [t for t in self._pools.values() if t.due_s <= now_s + EARLY_SHARE * t.pool.spec.poll_interval_s]
+        if not due:
+            return
+        reading = await self._reader.read([tracked.pool.source for tracked in due])
+        await asyncio.gather(*(self._cycle_of(tracked, reading) for tracked in due))
+        for tracked in due:
+            # a turn that was missed is skipped, not made up for
+            tracked.due_s = max(tracked.due_s, now_s) + tracked.pool.spec.poll_interval_s
+        self.last_cycle_s = time.monotonic()
+
+    async def _until_due(self) -> None:
+        self._woken.clear()
+        due_s = min((tracked.due_s for tracked in self._pools.values()), default=None)
+        wait_s = None if due_s is None else max(0.0, due_s - time.monotonic())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), wait_s)
+
+    async def _cycle_of(self, tracked: _Tracked, reading: BrokerReading) -> None:
+        """One pool's cycle. A fault in it is logged and holds that pool only."""
+        pool = tracked.pool
+        try:
+            observation = await self._observe(tracked, reading)
+            decision = decide(observation, pool.spec, tracked.history)
+            tracked.history = decision.history
+            outcome = await self._act(pool.key, decision)
+            self._sink.record(
+                CycleRecord(
+                    key=pool.key,
+                    spec=pool.spec,
+                    observation=observation,
+                    decision=decision,
+                    outcome=outcome,
+                    poll_duration_s=reading.duration_s,
+                )
+            )
+        except Exception:
+            log.exception("pool %s: its cycle failed; its size is held", pool.key)
+
+    async def _observe(self, tracked: _Tracked, reading: BrokerReading) -> Observation:
+        pool, now_s = tracked.pool, self._clock()
+        state = await self._scaler.replicas(pool.key, reading.beats)
+        found = reading.pools[pool.key]
+        if isinstance(found, Unavailable):
+            return Observation(
+                time_s=now_s,
+                replicas=_replicas(state, busy=None),
+                queues=dict.fromkeys(pool.source.queues, found),
+                in_flight=found,
+                schedules=pool.schedules_at(now_s),
+            )
+        return self._assemble(tracked, found, state, now_s)
+
+    def _assemble(self, tracked: _Tracked, found: PoolReading, state: ReplicaState, now_s: float) -> Observation:
+        in_flight, busy, tracked.in_flight = estimate(found, state, tracked.in_flight, now_s)
+        return Observation(
+            time_s=now_s,
+            replicas=_replicas(state, busy=busy),
+            queues=found.queues,
+            in_flight=in_flight,
+            schedules=tracked.pool.schedules_at(now_s),
+        )
+
+    async def _act(self, key: PoolKey, decision: Decision) -> Outcome:
+        if decision.target == decision.current:
+            return UNCHANGED
+        return await self._scaler.scale(key, decision)
+
+
+def _replicas(state: ReplicaState, *, busy: int | None) -> Replicas:
+    return Replicas(current=state.current, ready=state.ready, busy=busy, leaving=state.leaving)
+
+
+async def run_all(loops: Sequence[BrokerLoop]) -> None:
+    """Run loops side by side until cancelled; one that fails ends them all with its error."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop.run())
