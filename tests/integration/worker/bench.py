@@ -121,6 +121,10 @@ class Bench:
     def waiting(self) -> int:
         return sum(int(self.redis.llen(queue)) for queue in ("email", "order", "payment"))
 
+    def headers(self, queue: str) -> list[dict[str, Any]]:
+        raw: Any = self.redis.lrange(queue, 0, -1)
+        return [json.loads(message)["headers"] for message in raw]
+
     def all_done(self) -> bool:
         return self.waiting() == 0 and self.unacked() == 0
 
