@@ -16,6 +16,7 @@ watch and end last (the Redis of local mode: the others need it to acknowledge t
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -128,8 +129,9 @@ class Guardian:
                 self._send(f"- {pid}")
 
     def check(self) -> None:
-        """Start the process again if something ended it; at most every few seconds."""
+        """Start the process again if something ended it, at most every few seconds; forget those that are gone."""
         with self._lock:
+            self._forget_gone()
             if self._process is None or self._process.poll() is None:
                 return
             if time.monotonic() - self._started_s >= _RESTART_EVERY_S:
@@ -170,6 +172,18 @@ class Guardian:
             self._send(_watch_line(pid, ward))
             if ward.told:
                 self._send(f"t {pid}")
+
+    def _forget_gone(self) -> None:
+        # Workers are forgotten by whoever reaps them. A Redis may be stopped by others; its pid will belong to somebody
+        # else one day, who must not be ended in its place.
+        for pid in [pid for pid, ward in self._wards.items() if ward.last]:
+            try:
+                os.killpg(pid, 0)
+            except ProcessLookupError:
+                del self._wards[pid]
+                self._send(f"- {pid}")
+            except PermissionError:
+                continue  # macOS: only a zombie is left, whose pid nobody can have yet
 
     def _send(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None:

@@ -162,7 +162,8 @@ class ProcessScaler:
     def outlive(self, pid: int, *, grace_s: float = 10.0) -> None:
         """Have a process (of its own group) ended last should local mode die: the workers' Redis.
 
-        After :meth:`drain` it is the caller's again. Call it from where blocking for some milliseconds is fine.
+        It is forgotten once it is gone: name its successor after a restart. After :meth:`drain` it is the caller's
+        again. Call it from where blocking for some milliseconds is fine.
 
         Raises:
             OSError: The guardian could not be started.
