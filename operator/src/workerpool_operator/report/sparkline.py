@@ -34,7 +34,9 @@ def sparkline(values: Sequence[float | None], *, top: float | None = None, ascii
 def _height(value: float, full: float, highest: int) -> int:
     if value <= 0 or full <= 0:
         return 0
-    return min(highest, max(1, math.ceil(value / full * highest)))
+    if value >= full:
+        return highest
+    return max(1, math.ceil(value / full * highest))
 
 
 def resample(
