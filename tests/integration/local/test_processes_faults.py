@@ -51,6 +51,21 @@ async def test_killed_from_outside_it_comes_back_at_once(bench: Bench) -> None:
     assert bench.scaler.counters.killed_after_grace == bench.scaler.counters.orphans_killed == 0
 
 
+async def test_a_leaving_worker_that_is_killed_from_outside_did_not_stop_in_order(bench: Bench) -> None:
+    bench.scaler.add_pool(EMAIL, bench.plan("--on-term", "finish"))
+    (pid,) = await bench.scaled(1)
+    await bench.state(beat(pid, active=1))
+    await bench.scale(0)
+    await bench.marked("term", pid)
+    os.killpg(pid, signal.SIGKILL)
+    await eventually(lambda: not bench.scaler.pids(EMAIL))
+    (notice,) = bench.said(NoticeKind.REPLICA_CRASHED)
+    assert "while it was finishing" in notice.message
+    assert notice.busy is True
+    assert not bench.said(NoticeKind.REPLICA_STOPPED)
+    assert bench.scaler.counters.started == 1
+
+
 @pytest.mark.parametrize(("child", "killed"), [("polite", 0), ("stubborn", 1)])
 async def test_children_of_a_dead_worker_are_ended_before_it_starts_again(
     bench: Bench, child: str, killed: int

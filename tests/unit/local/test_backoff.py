@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workerpool_operator.local.backoff import Backoff, CrashRecord
@@ -39,6 +39,7 @@ def test_kills_of_workers_that_lived_cost_no_wait_ever() -> None:
     assert _delays(*[(61.0, True)] * 3) == [0, 0, 0]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_the_wait_is_bounded_however_often_it_failed(waits: int) -> None:
     assert 1.0 <= Backoff().delay_s(waits) <= 30.0

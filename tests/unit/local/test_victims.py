@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workerpool_operator.local.victims import Candidate, Standing, choose_victims
@@ -25,6 +25,7 @@ def pools(draw: st.DrawFn) -> list[Candidate]:
     ]
 
 
+@settings(deadline=None)
 @given(pools(), st.integers(-2, 15))
 def test_as_many_as_asked_for_and_nobody_twice(pool: list[Candidate], count: int) -> None:
     victims = choose_victims(pool, count)
@@ -32,6 +33,7 @@ def test_as_many_as_asked_for_and_nobody_twice(pool: list[Candidate], count: int
     assert set(victims) <= {one.index for one in pool}
 
 
+@settings(deadline=None)
 @given(pools(), st.integers(0, 15))
 def test_nobody_goes_while_somebody_of_lower_standing_stays(pool: list[Candidate], count: int) -> None:
     victims = set(choose_victims(pool, count))
@@ -40,6 +42,7 @@ def test_nobody_goes_while_somebody_of_lower_standing_stays(pool: list[Candidate
     assert not gone or not kept or max(gone) <= min(kept)
 
 
+@settings(deadline=None)
 @given(pools(), st.integers(0, 15))
 def test_of_the_busy_the_least_busy_go_and_of_equals_the_youngest(pool: list[Candidate], count: int) -> None:
     victims = set(choose_victims(pool, count))
@@ -49,6 +52,7 @@ def test_of_the_busy_the_least_busy_go_and_of_equals_the_youngest(pool: list[Can
             assert gone.active < kept.active or gone.started_s >= kept.started_s
 
 
+@settings(deadline=None)
 @given(pools(), st.integers(0, 15))
 def test_the_order_they_are_listed_in_changes_nothing(pool: list[Candidate], count: int) -> None:
     assert choose_victims(pool[::-1], count) == choose_victims(pool, count)

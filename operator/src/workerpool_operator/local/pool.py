@@ -250,11 +250,11 @@ class Pool:
         alive = replica.launched is not None and replica.launched.process.poll() is None
         gone = ending.step(now_s, main_alive=alive)
         if ending.killed and not killed_before:
-            self._note_kill(replica)
+            self._note_kill(replica, now_s)
         if gone:
             self._gone(replica, ending, now_s)
 
-    def _note_kill(self, replica: Replica) -> None:
+    def _note_kill(self, replica: Replica, now_s: float) -> None:
         if replica.phase is Phase.ORPHANED:
             self.counters.orphans_killed += 1
             return
@@ -263,17 +263,25 @@ class Pool:
         self.counters.killed_busy += busy is True
         self.say(
             NoticeKind.REPLICA_KILLED,
-            f"{replica.name} did not stop within its grace period and was killed"
-            + {True: ": it held a job", False: "", None: "; whether it held a job is not known"}[busy],
+            f"{replica.name} was killed: it still ran {now_s - replica.stop_asked_s:.1f} s after it was asked to stop"
+            + {True: ", and held a job", False: "", None: "; whether it held a job is not known"}[busy],
             busy=busy,
         )
+
+    def _note_stop(self, replica: Replica, status: int, now_s: float) -> None:
+        took_s = now_s - replica.stop_asked_s
+        if not was_killed(status):
+            self.say(NoticeKind.REPLICA_STOPPED, f"{replica.name} stopped {took_s:.1f} s after it was asked to")
+            return
+        self.counters.crashed += 1
+        message = f"{replica.name} {describe_exit(status)} from outside while it was finishing"
+        self.say(NoticeKind.REPLICA_CRASHED, message, busy=replica.last_busy())
 
     def _gone(self, replica: Replica, ending: Ending, now_s: float) -> None:
         self.guardian.forget(ending.group)
         replica.show_new_lines(self.show, final=True)
-        if replica.phase is Phase.LEAVING and not ending.killed:
-            took_s = now_s - replica.stop_asked_s
-            self.say(NoticeKind.REPLICA_STOPPED, f"{replica.name} stopped {took_s:.1f} s after it was asked to")
+        if replica.phase is Phase.LEAVING and not ending.killed and replica.launched is not None:
+            self._note_stop(replica, replica.launched.process.returncode, now_s)
         if replica.wanted:
             replica.wait_until(max(now_s, replica.start_at_s))
         else:
