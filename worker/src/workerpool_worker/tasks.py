@@ -18,9 +18,9 @@ from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
 from workerpool_worker import models
-from workerpool_worker.runtime import logs
+from workerpool_worker.runtime import outcomes
 from workerpool_worker.runtime.errors import InvalidJobError, TransientError
-from workerpool_worker.runtime.headers import CUT_OFF, ENQUEUED_AT
+from workerpool_worker.runtime.headers import CUT_OFF
 from workerpool_worker.runtime.retry import backoff_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def preload(settings: Settings) -> None:
                 _code(spec.code)
         _engine(settings)
     except Exception as error:  # noqa: BLE001 - a child that cannot reach the database now may do so at its first job
-        logs.preload_failed(error)
+        outcomes.preload_failed(error)
 
 
 def _task(spec: JobSpec, settings: Settings) -> Task[..., Any]:
@@ -84,14 +84,9 @@ def _task(spec: JobSpec, settings: Settings) -> Task[..., Any]:
 def _run(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any]) -> Outcome:
     request = task.request
     began = time.monotonic()
-    wait_s = _waited_s(request)
 
     def ended(outcome: str, **more: object) -> None:
-        seconds = time.monotonic() - began
-        queue = (request.delivery_info or {}).get("routing_key") or spec.message.queue
-        logs.job_ended(
-            job_id=request.id, task=task.name, queue=queue, outcome=outcome, seconds=seconds, wait_s=wait_s, **more
-        )
+        outcomes.job_ended(request, task.name, outcome, seconds=time.monotonic() - began, **more)
 
     try:
         result = _attempt(task, spec, settings, arguments)
@@ -107,7 +102,7 @@ def _run(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, A
 
 def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any]) -> Outcome:
     from workerpool_worker.runtime.context import JobContext
-    from workerpool_worker.runtime.database import transient_database_errors
+    from workerpool_worker.runtime.database import transient_outside_errors
 
     try:
         message = spec.message.model_validate(arguments)
@@ -115,7 +110,7 @@ def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[st
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "arguments"
         raise InvalidJobError(f"{where}: {first['msg']}") from None
-    with transient_database_errors():
+    with transient_outside_errors():
         context = JobContext(
             settings=settings,
             engine=_engine(settings),
@@ -159,11 +154,6 @@ def _publish(app: Celery, job: models.Job) -> None:
 
 def _cut_off_before(request: Any) -> bool:
     return bool((request.delivery_info or {}).get("redelivered") or (request.headers or {}).get(CUT_OFF))
-
-
-def _waited_s(request: Any) -> float | None:
-    sent = (request.headers or {}).get(ENQUEUED_AT)
-    return max(time.time() - sent, 0.0) if isinstance(sent, int | float) else None
 
 
 def _code(path: str) -> Any:

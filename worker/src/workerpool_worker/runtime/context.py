@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from workerpool_worker.runtime import idempotency
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -30,3 +33,15 @@ class JobContext:
     job_id: str
     redelivered: bool
     publish: Callable[[Job], None]
+
+    def effect(self, key: str, params: object) -> AbstractContextManager[idempotency.Effect]:
+        """Claim an effect outside the database for this job; see `runtime.idempotency`."""
+        return idempotency.effect(
+            self.engine,
+            key,
+            params,
+            owner=self.job_id,
+            redelivered=self.redelivered,
+            # No try outlives the hard limit, so a claim that old is nobody's.
+            lease_s=self.settings.hard_time_limit_seconds,
+        )

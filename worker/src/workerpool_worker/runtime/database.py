@@ -96,12 +96,14 @@ def create_tables(engine: sa.Engine) -> None:
 
 
 @contextmanager
-def transient_database_errors() -> Iterator[None]:
-    """Make "locked", "connection lost" and the like worth another try."""
+def transient_outside_errors() -> Iterator[None]:
+    """Make "locked", "connection lost", "no space left" and the like worth another try."""
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
         raise TransientError(f"database: {error.__cause__ or error}") from error
+    except OSError as error:
+        raise TransientError(f"{type(error).__name__}: {error}") from error
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, object], *, on: str) -> bool:

@@ -63,7 +63,9 @@ class DrainStep(bootsteps.StartStopStep):
             self._begin(c)
 
     def stop(self, c: Any) -> None:
-        """Forget the timer of a connection that is gone."""
+        """Forget the timer of a connection that is gone. Lost while stopping, there is nothing left to wait for."""
+        if self._signals:
+            state.should_stop = 0
         if self._timer is not None:
             c.timer.cancel(self._timer)
             self._timer = None

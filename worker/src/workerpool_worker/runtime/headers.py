@@ -6,16 +6,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 from celery import signals
 
+from workerpool_worker.runtime.process import is_main
+
 ENQUEUED_AT = "enqueued_at"
 CUT_OFF = "cut_off"
-
-_main_worker_pid: int | None = None
 
 
 def install() -> None:
@@ -23,18 +22,13 @@ def install() -> None:
     signals.before_task_publish.connect(_stamp, dispatch_uid="workerpool-headers")
 
 
-def this_is_the_main_worker_process() -> None:
-    """Jobs run in children; the main process itself publishes only to replace a job whose child died."""
-    global _main_worker_pid  # noqa: PLW0603 - a fact about this process
-    _main_worker_pid = os.getpid()
-
-
 def _stamp(headers: dict[str, Any] | None = None, **_: object) -> None:
     if headers is None:
         return
     # setdefault: a retry carries the first sending's time along.
     headers.setdefault(ENQUEUED_AT, time.time())
-    if os.getpid() == _main_worker_pid:
+    # Jobs publish from children: the main process itself only replaces a job whose child died.
+    if is_main():
         headers[CUT_OFF] = True
     else:
         # A retry carries this along too, but the try before it ended in order.

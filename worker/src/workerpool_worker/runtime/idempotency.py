@@ -27,8 +27,6 @@ import sqlalchemy as sa
 from workerpool_worker.runtime.database import insert_once, metadata
 from workerpool_worker.runtime.errors import EffectBusyError, EffectMismatchError
 
-LEASE_S = 30.0
-
 effects = sa.Table(
     "effects",
     metadata,
@@ -77,9 +75,17 @@ class Effect:
 
 @contextmanager
 def effect(
-    engine: sa.Engine, key: str, params: object, *, owner: str, redelivered: bool, lease_s: float = LEASE_S
+    engine: sa.Engine, key: str, params: object, *, owner: str, redelivered: bool, lease_s: float
 ) -> Iterator[Effect]:
     """Claim an effect outside the database. An exception from the block gives the claim back at once.
+
+    Args:
+        engine: Where claims are kept.
+        key: Names the effect, with its business id.
+        params: What was asked for; the same key must always come with the same.
+        owner: The job's id.
+        redelivered: Whether an earlier try of this very job was cut off; then its claim is taken over at once.
+        lease_s: After which anyone may take the claim over: as long as a job can live at all.
 
     Raises:
         EffectBusyError: another attempt is at it.

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object a line on stderr, and one line a job that ended."""
+"""Log lines: one JSON object a line on stderr, or text."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
-
-_log = logging.getLogger("workerpool_worker.jobs")
 
 
 class JsonLines(logging.Formatter):
@@ -58,20 +56,3 @@ def configure(settings: Settings) -> None:
         # "Connection lost, retrying" with the exception's repr: PoolConsumer says it in one line.
         logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
-
-
-def job_ended(
-    *, job_id: str, task: str, queue: str, outcome: str, seconds: float, wait_s: float | None, **more: object
-) -> None:
-    """One line a try of a job: how it ended, how long it ran and how long it had waited, in seconds."""
-    fields: dict[str, object] = {"job_id": job_id, "task": task, "queue": queue, "outcome": outcome}
-    fields["seconds"] = round(seconds, 4)
-    fields["wait_seconds"] = None if wait_s is None else round(wait_s, 3)
-    fields |= {name: value for name, value in more.items() if value is not None}
-    level = logging.ERROR if outcome == "failed" else logging.INFO
-    _log.log(level, "job %s", outcome, extra={"fields": fields})
-
-
-def preload_failed(error: Exception) -> None:
-    """A fresh child could not get ready ahead of its first job."""
-    _log.warning("not ready yet: %s: %s", type(error).__name__, error)

@@ -102,7 +102,7 @@ def find_orphans(
 
 @dataclass(kw_only=True)
 class Recovery:
-    """Keeps this worker's lease and restores what dead workers held. One Redis round trip a tick when all is well."""
+    """Keeps this worker's lease and restores what dead workers held. Two Redis round trips a tick when all is well."""
 
     holders_key: str
     held: Callable[[], frozenset[str]]

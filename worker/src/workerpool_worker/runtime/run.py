@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from celery import signals
 
-from workerpool_worker.runtime import headers, logs
+from workerpool_worker.runtime import logs, outcomes, process
 
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
@@ -33,7 +33,8 @@ def run_worker(settings: Settings) -> int:
     from workerpool_worker.app import create_app
 
     app = create_app(settings)
-    headers.this_is_the_main_worker_process()
+    process.mark_main()
+    outcomes.install()
     name = settings.worker_name or f"{settings.pool or 'worker'}-{os.getpid()}@{socket.gethostname()}"
     worker = app.Worker(
         hostname=name if "@" in name else f"{name}@{socket.gethostname()}",

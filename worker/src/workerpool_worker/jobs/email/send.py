@@ -17,7 +17,6 @@ from workerpool_worker.models import (
     WelcomeEmail,
 )
 from workerpool_worker.runtime.context import JobContext, Outcome
-from workerpool_worker.runtime.idempotency import effect
 
 
 def send_email(context: JobContext, job: Email) -> Outcome:
@@ -48,16 +47,7 @@ def send_payment_receipt(context: JobContext, job: PaymentReceiptEmail) -> Outco
 
 def _send(context: JobContext, job: EmailJob, content: Content) -> Outcome:
     message = compose(job, content, sender=context.settings.mail_from)
-    # Within the lease the server must have answered; SMTP has about eight answers, each with its own timeout.
-    lease_s = 3 * context.settings.smtp_timeout_seconds
-    with effect(
-        context.engine,
-        f"email:{job.job_id}",
-        job.arguments(),
-        owner=context.job_id,
-        redelivered=context.redelivered,
-        lease_s=lease_s,
-    ) as claimed:
+    with context.effect(f"email:{job.job_id}", job.arguments()) as claimed:
         if claimed.already_done:
             return {"outcome": "sent", "repeated": True}
         deliver(message, context.settings)

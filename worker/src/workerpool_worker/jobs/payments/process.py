@@ -16,7 +16,6 @@ from workerpool_worker.jobs.payments.provider import PaymentProvider
 from workerpool_worker.jobs.payments.sandbox import SandboxProvider
 from workerpool_worker.models import Payment, PaymentReceiptEmail, Refund, Verify
 from workerpool_worker.runtime.context import JobContext, Outcome
-from workerpool_worker.runtime.idempotency import effect
 
 
 def provider_for(context: JobContext) -> PaymentProvider:
@@ -26,10 +25,7 @@ def provider_for(context: JobContext) -> PaymentProvider:
 
 def process_payment(context: JobContext, payment: Payment) -> Outcome:
     """Charge once and record the answer on the order. `outcome` is "succeeded" or "declined"."""
-    key = f"payment:{payment.id}"
-    with effect(
-        context.engine, key, payment.arguments(), owner=context.job_id, redelivered=context.redelivered
-    ) as claimed:
+    with context.effect(f"payment:{payment.id}", payment.arguments()) as claimed:
         repeated = claimed.already_done
         if not repeated:
             charge = provider_for(context).charge(
@@ -55,10 +51,7 @@ def process_payment(context: JobContext, payment: Payment) -> Outcome:
 
 def process_refund(context: JobContext, refund: Refund) -> Outcome:
     """Give money back once. `outcome` is "succeeded" or "refused" (more than is left of the charge)."""
-    key = f"refund:{refund.id}"
-    with effect(
-        context.engine, key, refund.arguments(), owner=context.job_id, redelivered=context.redelivered
-    ) as claimed:
+    with context.effect(f"refund:{refund.id}", refund.arguments()) as claimed:
         repeated = claimed.already_done
         if not repeated:
             provider = provider_for(context)
