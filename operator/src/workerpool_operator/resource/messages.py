@@ -138,10 +138,14 @@ _SENTENCES: Mapping[str, Callable[[ErrorDetails], str]] = {
 
 def problems_of(error: ValidationError) -> list[Problem]:
     """Every problem that pydantic found, in plain words, in the order of the model."""
+    details = error.errors(include_url=False)
     found = []
-    for detail in error.errors(include_url=False):
+    for detail in details:
+        place = detail["loc"]
+        if detail["type"] == "too_short" and any(o["loc"][: len(place)] == place and o is not detail for o in details):
+            continue  # the list is not empty: pydantic does not count the entries that are wrong
         say = _SENTENCES.get(detail["type"])
         # A key of a mapping is reported under [key], which is no place that an author knows.
-        path = tuple(part for part in detail["loc"] if part != "[key]")
+        path = tuple(part for part in place if part != "[key]")
         found.append(Problem(path=path, message=say(detail) if say else "is not valid; see docs/workerpool.md"))
     return found

@@ -108,8 +108,9 @@ def _type(field: _Schema, root: _Schema) -> str:
     if field.get("type") == "array":
         return f"list of {_type(_resolved(field.get('items', {}), root), root)}"
     if isinstance(values, Mapping) and "properties" not in field:
-        return f"mapping to {_type(_resolved(values, root), root)}"
-    return _WORDS.get(str(field.get("type")), "anything")
+        kind = _type(_resolved(values, root), root)
+        return f"mapping to {kind}" if kind else "mapping"
+    return _WORDS.get(str(field.get("type")), "")
 
 
 def _bounds(field: _Schema, root: _Schema) -> Iterator[str]:

@@ -97,10 +97,10 @@ def ca_needs_tls(document: Document) -> Iterator[Problem]:
 
 def start_is_not_end(document: Document) -> Iterator[Problem]:
     """A schedule lasts."""
-    # Here, not above: cronsim is only paid for by those who have schedules.
-    from workerpool_operator.resource.cron import check_cron, same_times  # noqa: PLC0415
-
     for path, schedule in entries_at(document, "spec", "scaling", "schedules"):
+        # Here, not above: cronsim is only paid for by those who have schedules.
+        from workerpool_operator.resource.cron import check_cron, same_times  # noqa: PLC0415
+
         start, end = schedule.get("start"), schedule.get("end")
         if not isinstance(start, str) or not isinstance(end, str):
             continue
