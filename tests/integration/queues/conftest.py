@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tests.support.celery_apps.contract import Watch, Worker
+from tests.support.celery_apps.contract import Gate, Watch, Worker
 from tests.support.celery_apps.plain import make_app
 from workerpool_operator.local.redis_server import RedisServer
 from workerpool_operator.ports import QueueSource
@@ -59,6 +59,6 @@ def worker(redis_server: RedisServer, tmp_path: Path) -> Iterator[Callable[..., 
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A file whose appearance ends every ``hold`` job."""
-    return tmp_path / "gate"
+def gate(tmp_path: Path) -> Gate:
+    """What every ``hold`` job of the test waits for."""
+    return Gate(tmp_path / "gate")

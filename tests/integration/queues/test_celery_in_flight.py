@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
+from kombu import Exchange, Queue
 
-from tests.support.celery_apps.contract import Watch, Worker, source
+from tests.support.celery_apps.contract import Gate, Watch, Worker, source
 from workerpool_operator.core.observation import InFlight
 from workerpool_operator.local.redis_server import RedisServer
 from workerpool_operator.ports import BrokerReading, PoolReading, ReplicaState
@@ -45,20 +45,20 @@ class Loop:
 
 
 async def test_early_acknowledgement_hides_the_running_job(
-    watch: Make, producer: Producer, worker: Start, gate: Path, redis_client: redis.Redis
+    watch: Make, producer: Producer, worker: Start, gate: Gate, redis_client: redis.Redis
 ) -> None:
     one, loop = watch(source("mail")), Loop()
     running = worker("mail")
     app = producer()
-    app.send_task("hold", args=[str(gate)], queue="mail")
+    app.send_task("hold", args=[gate.path], queue="mail")
     await one.until_broker(loop.until(lambda seen: seen.busy == 1))
     assert redis_client.hlen("unacked") == 0
     assert loop.seen.running == 1
     await one.until_broker(loop.until(lambda seen: seen.memory.acknowledgement is Acknowledgement.EARLY))
     for _ in range(2):
-        app.send_task("hold", args=[str(gate)], queue="mail")
+        app.send_task("hold", args=[gate.path], queue="mail")
     await one.until_broker(loop.until(lambda seen: seen.seen.running == 3))
-    gate.touch()
+    gate.open()
     await one.until_broker(loop.until(lambda seen: seen.seen.running == 0 and seen.busy == 0))
     assert loop.seen.started_total in {2, 3}
     (beat,) = (await one.broker()).beats
@@ -70,15 +70,15 @@ async def test_early_acknowledgement_hides_the_running_job(
 
 
 async def test_late_acknowledgement_keeps_it_in_sight(
-    watch: Make, producer: Producer, worker: Start, gate: Path
+    watch: Make, producer: Producer, worker: Start, gate: Gate
 ) -> None:
     one, loop = watch(source("mail")), Loop()
     worker("mail", task_acks_late=True, worker_prefetch_multiplier=2)
     app = producer()
     for _ in range(2):
-        app.send_task("hold", args=[str(gate)], queue="mail")
+        app.send_task("hold", args=[gate.path], queue="mail")
     await one.until_broker(loop.until(lambda seen: seen.busy == 1 and seen.seen.running == 2))
-    gate.touch()
+    gate.open()
     await one.until_broker(loop.until(lambda seen: seen.seen.running == 0))
     assert loop.memory.acknowledgement is not Acknowledgement.EARLY
 
@@ -95,34 +95,34 @@ async def test_jobs_not_due_in_a_worker_are_scheduled(watch: Make, producer: Pro
 
 
 async def test_what_a_killed_worker_held_is_stranded_until_a_new_one_comes(
-    watch: Make, producer: Producer, worker: Start, gate: Path
+    watch: Make, producer: Producer, worker: Start, gate: Gate
 ) -> None:
     options: dict[str, Any] = {"task_acks_late": True, "broker_transport_options": {"visibility_timeout": 1}}
     one = watch(source("mail"))
     lost = worker("mail", **options)
-    producer().send_task("hold", args=[str(gate)], queue="mail")
+    producer().send_task("hold", args=[gate.path], queue="mail")
     await one.until_broker(lambda reading: any(beat.active for beat in reading.beats))
     lost.kill()
     pool = await one.pool()
     assert (pool.queues["mail"].ready, pool.held) == (0, 1)  # type: ignore[union-attr]
     gone = ReplicaState(current=0, ready=0, leaving=0, silent=0)
     assert estimate(pool, gone, InFlightMemory(), 0)[:2] == (InFlight(stranded=1), 0)
-    gate.touch()
+    gate.open()
     worker("mail", **options)
     assert (await one.until(lambda pool: pool.held == 0)).vanished >= 0
 
 
 async def test_pools_share_the_default_keys_of_a_database(
-    watch: Make, producer: Producer, worker: Start, gate: Path
+    watch: Make, producer: Producer, worker: Start, gate: Gate
 ) -> None:
     one = watch(source("mail"), source("sms", name="sms"))
     worker("mail,sms", "-c", "4", task_acks_late=True)
     app = producer()
     for queue in ("mail", "sms", "mail"):
-        app.send_task("hold", args=[str(gate)], queue=queue)
+        app.send_task("hold", args=[gate.path], queue=queue)
     await one.until(lambda pool: pool.held == 2)
     assert (await one.until(lambda pool: pool.held == 1, index=1)).queues["sms"].ready == 0  # type: ignore[union-attr]
-    gate.touch()
+    gate.open()
     reading = await one.until_broker(
         lambda reading: all(isinstance(pool, PoolReading) and pool.held == 0 for pool in reading.pools.values())
     )
@@ -130,7 +130,7 @@ async def test_pools_share_the_default_keys_of_a_database(
 
 
 async def test_pools_with_keys_of_their_own(
-    watch: Make, producer: Producer, worker: Start, gate: Path, redis_client: redis.Redis
+    watch: Make, producer: Producer, worker: Start, gate: Gate, redis_client: redis.Redis
 ) -> None:
     own = "workerpool:shop:mail:unacked"
     options = {
@@ -142,13 +142,13 @@ async def test_pools_with_keys_of_their_own(
     one = watch(source("mail", key_prefix="eu:"), source("mail", name="other", key_prefix="eu:"))
     worker("mail", task_acks_late=True, broker_transport_options=options)
     app = producer(broker_transport_options={"global_keyprefix": "eu:"})
-    app.send_task("hold", args=[str(gate)], queue="mail")
+    app.send_task("hold", args=[gate.path], queue="mail")
     await one.until(lambda pool: pool.held == 1)
     assert redis_client.hlen(f"eu:{own}") == 1
     assert (await one.pool(1)).held == 0
     heard = await one.until_broker(lambda reading: any(beat.active for beat in reading.beats))
     assert len(heard.beats) == 1
-    gate.touch()
+    gate.open()
     await one.until(lambda pool: pool.held == 0)
 
 
@@ -163,14 +163,22 @@ async def test_heartbeats_of_another_database_are_not_heard(
     assert not (await here.broker()).beats
 
 
-async def test_declared_queues_with_exchanges_are_told_apart(
-    watch: Make, producer: Producer, worker: Start, gate: Path
+@pytest.mark.parametrize(
+    ("type_", "binding", "sent"), [("direct", "m.sms", "m.sms"), ("topic", "*.sms.#", "eu.sms.now")]
+)
+async def test_messages_sent_through_an_exchange_find_their_queue(  # noqa: PLR0917 - fixtures
+    watch: Make, producer: Producer, worker: Start, gate: Gate, type_: str, binding: str, sent: str
 ) -> None:
-    # task_queues without exchanges of their own: Celery gives all the default exchange's name and its routing key.
-    one = watch(source("mail"), source("sms", name="sms"))
-    routes = {"hold": {"queue": "sms"}}
-    worker("mail,sms", "-c", "2", task_acks_late=True, task_routes=routes)
-    producer(task_routes=routes).send_task("hold", args=[str(gate)])
+    # kombu remembers for the whole process what it has bound, even after the test before emptied Redis: new names.
+    mail, sms = f"mail-{type_}", f"sms-{type_}"
+    exchange = Exchange(f"media-{type_}", type=type_)
+    queues = [Queue(mail, exchange, routing_key="m.mail"), Queue(sms, exchange, routing_key=binding)]
+    one = watch(source(mail), source(sms, name="sms"))
+    app = producer(task_queues=queues)
+    app.send_task("hold", args=[gate.path], exchange=exchange.name, routing_key=sent, declare=queues)
+    # This worker declares nothing of it, but fetches from the list what was put there.
+    worker(f"{mail},{sms}", task_acks_late=True)
     assert (await one.until(lambda pool: pool.held == 1, index=1)).vanished == 0
     assert (await one.pool(0)).held == 0
-    gate.touch()
+    gate.open()
+    await one.until(lambda pool: pool.held == 0, index=1)

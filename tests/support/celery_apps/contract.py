@@ -18,7 +18,7 @@ from workerpool_operator.ports import BrokerReading, PoolKey, PoolReading, Queue
 from workerpool_operator.queues.celery import CeleryReader
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 
 
 def source(*queues: str, name: str = "mail", **options: Any) -> QueueSource:
@@ -61,6 +61,18 @@ class Watch:
             assert time.monotonic() < deadline_s, reading
             await asyncio.sleep(0.02)
         return reading
+
+
+class Gate:
+    """A file whose appearance ends every ``hold`` job that was given its path."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.path = str(file)
+
+    def open(self) -> None:
+        """Let the jobs end."""
+        self._file.touch()
 
 
 class Worker:

@@ -19,6 +19,7 @@ from hiredis import ReplyError
 from workerpool_operator.core.observation import Cause, Unavailable
 from workerpool_operator.queues.celery.lists import Explain
 from workerpool_operator.queues.celery.message import Message, parse_held
+from workerpool_operator.queues.celery.routes import Routes
 from workerpool_operator.queues.replies import pack
 
 TAG_LIMIT = 1000
@@ -84,6 +85,11 @@ class HeldKeys:
         for tag, value in zip(tags, values, strict=True):
             self._known[tag] = None if value is None else parse_held(value)
 
+    @property
+    def messages(self) -> Collection[Message | None]:
+        """The messages known, None for what is no Celery message."""
+        return self._known.values()
+
     def own(self, now_s: float) -> HeldView:
         """All of them: these keys belong to one pool. What is not known yet counts as held, which wakes a worker."""
         if self.idle:
@@ -100,16 +106,16 @@ class HeldKeys:
             vanished=sum(message is not None and message.is_due(now_s) for message in self._gone),
         )
 
-    def by_queue(self, now_s: float, queues: Collection[str]) -> dict[str, HeldView]:
+    def by_queue(self, now_s: float, queues: Collection[str], routes: Routes) -> dict[str, HeldView]:
         """Split by queue: these keys are shared. Beyond the known tags every queue has the share it has of those."""
         if self.idle:
             return {}
         split: dict[str, list[Message]] = {}
         for message in self._known.values():
             if message is not None:
-                split.setdefault(_queue(message, queues), []).append(message)
+                split.setdefault(routes.queue(message, queues), []).append(message)
         vanished = Counter(
-            _queue(message, queues) for message in self._gone if message is not None and message.is_due(now_s)
+            routes.queue(message, queues) for message in self._gone if message is not None and message.is_due(now_s)
         )
         known = len(self._known)
         factor = max(1.0, self.size / known) if known else 1.0
@@ -123,14 +129,6 @@ class HeldKeys:
         if not isinstance(size, int) or not isinstance(tags, list):
             return Unavailable(cause=Cause.BAD_REPLY, message=f"the size of {self.hash_key} is not a number")
         return None
-
-
-def _queue(message: Message, queues: Collection[str]) -> str:
-    # Through the default exchange the routing key is the queue. A direct exchange of the queue's own name, Celery's
-    # habit for declared queues, may have any routing key.
-    if message.routing_key in queues or message.exchange not in queues:
-        return message.routing_key
-    return message.exchange
 
 
 def _due_in_s(messages: Collection[Message | None], now_s: float) -> tuple[float, ...]:

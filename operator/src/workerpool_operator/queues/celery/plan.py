@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from workerpool_operator.core.observation import QueueDepth, Unavailable
 from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
 from workerpool_operator.queues.celery.held import HeldKeys, HeldView
 from workerpool_operator.queues.celery.lists import Explain, QueueLists
+from workerpool_operator.queues.celery.routes import Routes
 
 DUE_LIMIT = 1024
 _EMPTY = QueueDepth(ready=0)
 _NO_VIEW = HeldView()
+Question = tuple[bytes, Callable[[list[Any]], None]]
+"""A command, and what takes in its reply."""
 SharedViews = dict[int, dict[str, HeldView] | Unavailable]
 """By the identity of the shared keys: their held jobs by queue, or why they are not known."""
 
@@ -73,6 +77,8 @@ class Plan:
         self.shared: dict[str, HeldKeys] = {}
         self.pools = tuple(self._pool(source) for source in self.sources)
         self._old_queues, self._old_held = {}, {}
+        routes = before.routes if before else {}
+        self.routes: dict[str, Routes] = {prefix: routes.get(prefix) or Routes(prefix) for prefix in self.shared}
         self.names = {queue.queue for queue in self.queues.values()}
         # The shared keys come last, so that every list is read before them.
         order = [held for held in self.held.values() if held not in self.shared.values()]
@@ -107,10 +113,29 @@ class Plan:
             held.see(replies[at], replies[at + 1], explain)
             at += 2
 
+    def questions(self, now_s: float) -> list[Question]:
+        """What the replies so far leave open; empty when they say nothing new."""
+        questions: list[Question] = []
+        for held in self.in_order:
+            if not held.idle and (asked := held.question()):
+                command, tags = asked
+                questions.append((command, partial(held.answer, tags)))
+        for prefix, held in self.shared.items():
+            if not held.idle:
+                routes = self.routes[prefix]
+                asked_for = routes.questions(held.messages, now_s)
+                questions.extend((command, partial(routes.answer, exchange)) for exchange, command in asked_for)
+        for queue in self.queues.values():
+            if not queue.idle:
+                wanted = ((one, one.question(now_s)) for one in queue.lists)
+                questions.extend((command, one.answer) for one, command in wanted if command)
+        return questions
+
     def readings(self, now_s: float) -> dict[PoolKey, PoolReading | Unavailable]:
         """Every pool's reading."""
         shared: SharedViews = {
-            id(held): held.error or held.by_queue(now_s, self.names) for held in self.shared.values()
+            id(held): held.error or held.by_queue(now_s, self.names, self.routes[prefix])
+            for prefix, held in self.shared.items()
         }
         return {pool.key: pool.reading(now_s, shared) for pool in self.pools}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from hiredis import ReplyError
 
@@ -17,7 +16,9 @@ from workerpool_operator.queues.celery.plan import Plan
 from workerpool_operator.queues.connection import Connection
 from workerpool_operator.queues.replies import explain
 
-_QUESTIONS_A_READING = 256
+_QUESTIONS_A_ROUND = 256
+_MORE_ROUNDS = 2
+"""The second is for the bindings of an exchange first met in the messages that the first brought."""
 
 
 class CeleryReader:
@@ -25,7 +26,8 @@ class CeleryReader:
 
     A reading is one round trip. When it finds something new that its replies do not explain (a tag never seen, jobs at
     the tail of a list that are not due), a second one of bounded size follows in the same reading; an idle or unchanged
-    broker never causes it. There is no Lua, and nothing that walks the key space.
+    broker never causes it. (A third follows once for each exchange other than the default one.) There is no Lua, and
+    nothing that walks the key space.
 
     Args:
         url: The broker's URL; one that cannot be used makes every reading ``NotConfigured``.
@@ -108,28 +110,18 @@ class CeleryReader:
         return plan.count + await self._ask_more(connection)
 
     async def _ask_more(self, connection: Connection) -> int:
-        questions = self._questions()
-        if not questions:
-            return 0
-        replies = await connection.execute(b"".join(command for command, _ in questions), len(questions))
-        for (_, answer), reply in zip(questions, replies, strict=True):
-            # Refused or of another type meanwhile: the numbers of the first round trip stand, less finely split.
-            if isinstance(reply, list):
-                answer(reply)
-        return len(questions)
-
-    def _questions(self) -> list[tuple[bytes, Callable[[list[Any]], None]]]:
-        questions: list[tuple[bytes, Callable[[list[Any]], None]]] = []
-        now_s = self._clock()
-        for held in self._plan.in_order:
-            if not held.idle and (asked := held.question()):
-                command, tags = asked
-                questions.append((command, lambda reply, held=held, tags=tags: held.answer(tags, reply)))  # type: ignore[misc]
-        for queue in self._plan.queues.values():
-            if not queue.idle:
-                wanted = ((one, one.question(now_s)) for one in queue.lists)
-                questions.extend((command, one.answer) for one, command in wanted if command)
-        return questions[:_QUESTIONS_A_READING]
+        asked = 0
+        for _ in range(_MORE_ROUNDS):
+            questions = self._plan.questions(self._clock())[:_QUESTIONS_A_ROUND]
+            if not questions:
+                break
+            replies = await connection.execute(b"".join(command for command, _ in questions), len(questions))
+            for (_, answer), reply in zip(questions, replies, strict=True):
+                # Refused, or of another type meanwhile: the first numbers stand, only less finely split.
+                if isinstance(reply, list):
+                    answer(reply)
+            asked += len(questions)
+        return asked
 
     def _explain(self, reply: ReplyError, command: str, key: str, type_: str) -> Unavailable:
         address = self._connection.address if self._connection else ""
