@@ -168,14 +168,13 @@ def _name(view: PoolView, canvas: Canvas) -> Line:
 
 
 def _work(now: Numbers) -> Line:
+    none_waits = now.ready == 0 and now.oldest_job_s is None
+    oldest_style = "bold red" if now.ready is None and now.oldest_job_s is None else "" if now.ready else "dim"
     values = (
         (count(now.ready), _number_style(now.ready, "yellow")),
         (count(now.running), _number_style(now.running, "green")),
         (count(now.scheduled), _number_style(now.scheduled, "cyan")),
-        (
-            "-" if now.oldest_job_s is None and now.ready == 0 else duration(now.oldest_job_s),
-            "" if now.ready else "dim",
-        ),
+        ("-" if none_waits else duration(now.oldest_job_s), oldest_style),
     )
     return _cells(values, _COLUMNS)
 
