@@ -51,6 +51,10 @@ class Producer:
                 "socket_timeout": timeout_s,
                 "socket_connect_timeout": timeout_s,
                 "client_name": "workerpool-producer",
+                # kombu would go on trying to connect for many seconds; one more time is enough for a blip.
+                "max_retries": 1,
+                "interval_start": 0.1,
+                "interval_max": 0.1,
             },
         )
         self._place = without_password(broker_url)

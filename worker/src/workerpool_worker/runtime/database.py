@@ -109,11 +109,9 @@ def transient_outside_errors() -> Iterator[None]:
 def insert_once(connection: sa.Connection, table: sa.Table, values: dict[str, object], *, on: str) -> bool:
     """Insert unless the unique column `on` is taken; whether it was inserted. SQLite's and PostgreSQL's same clause."""
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        done = connection.execute(postgresql.insert(table).values(values).on_conflict_do_nothing(index_elements=[on]))
+        from sqlalchemy.dialects.postgresql import insert
     else:
-        from sqlalchemy.dialects import sqlite
-
-        done = connection.execute(sqlite.insert(table).values(values).on_conflict_do_nothing(index_elements=[on]))
-    return bool(done.rowcount)
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+    # RETURNING, because the row count of an INSERT is -1 with psycopg.
+    statement = insert(table).values(values).on_conflict_do_nothing(index_elements=[on]).returning(table.c[on])
+    return connection.execute(statement).first() is not None

@@ -166,7 +166,7 @@ def _finish(connection: sa.Connection, key: str, token: int, result: Result) -> 
         .where(effects.c.key == key, effects.c.token == token, effects.c.state == "claimed")
         .values(state="done", result=json.dumps(result), done_at=time.time())
     )
-    return bool(done.rowcount)
+    return done.rowcount == 1
 
 
 def _release(engine: sa.Engine, claimed: Effect) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def checked_address(text: str) -> str:
     try:
         address = Address(addr_spec=text)
         text.encode("ascii")
-    except (ValueError, IndexError, UnicodeEncodeError):
+    except (ValueError, IndexError, MessageError):
         raise MailRefusedError(f"{text!r} is not a mail address") from None
     labels = address.domain.split(".")
     if not address.username or not all(labels) or address.addr_spec != text:

@@ -45,7 +45,7 @@ def reserve(connection: sa.Connection, order_id: str, quantities: dict[str, int]
                 .where(stock.c.sku == sku, stock.c.quantity >= quantity)
                 .values(quantity=stock.c.quantity - quantity)
             )
-            if not taken.rowcount:
+            if taken.rowcount != 1:
                 part.rollback()
                 return sku
             _move(connection, order_id, sku, "reserve", -quantity)

@@ -85,7 +85,7 @@ def _record_charge(connection: sa.Connection, order_id: str | None, status: str,
         .where(orders.c.id == order_id, orders.c.state == "reserved")
         .values(state=state, reason=reason, updated_at=time.time())
     )
-    if moved.rowcount and state == "declined" and order_id is not None:
+    if moved.rowcount == 1 and state == "declined" and order_id is not None:
         stock.release(connection, order_id)
 
 

@@ -1,0 +1,221 @@
+"""What keeps effects single, on SQLite and on PostgreSQL, under threads that race."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.smtp import free_port
+from workerpool_worker.effects import EffectsReader
+from workerpool_worker.jobs.orders.process import process_order
+from workerpool_worker.jobs.orders.stock import read_stock, set_stock
+from workerpool_worker.jobs.payments.process import process_payment, process_refund, process_verify
+from workerpool_worker.jobs.payments.sandbox import SandboxProvider
+from workerpool_worker.models import Job, Order, OrderLine, Payment, Refund, Verify
+from workerpool_worker.runtime.context import JobContext
+from workerpool_worker.runtime.database import create_tables, make_engine
+from workerpool_worker.runtime.errors import EffectBusyError, EffectMismatchError
+from workerpool_worker.runtime.idempotency import effect, once_in_transaction
+from workerpool_worker.settings import load_settings
+
+pytestmark = pytest.mark.integration
+
+THREADS = 8
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of the session's own, reached through a socket in its folder."""
+    folder = tmp_path_factory.mktemp("pg")
+    missing = [name for name in ("initdb", "pg_ctl") if shutil.which(name) is None]
+    if missing:
+        pytest.fail(f"{' and '.join(missing)} not on PATH: install PostgreSQL, such as: apt install postgresql")
+    # PostgreSQL refuses to run as root; the account its packages make is the one to use then.
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        for parent in [folder, *folder.parents[:2]]:
+            parent.chmod(0o755)
+        shutil.chown(folder, "postgres", "postgres")
+    data, port = folder / "data", free_port()
+    quiet = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
+    subprocess.run([*as_user, "initdb", "-D", data, "-U", "test", "-A", "trust", "-N"], **quiet)  # type: ignore[call-overload]
+    options = f"-k {folder} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off"
+    subprocess.run([*as_user, "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"], **quiet)  # type: ignore[call-overload]
+    yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
+    subprocess.run([*as_user, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    made: str = request.getfixturevalue("postgres")
+    engine = make_engine(made)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    return made
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sa.Engine]:
+    made = make_engine(url)
+    create_tables(made)
+    yield made
+    made.dispose()
+
+
+def context(engine: sa.Engine, folder: Path, published: list[Job], job_id: str, *, again: bool = False) -> JobContext:
+    settings = load_settings({"WORKERPOOL_STATE_DIR": str(folder)})
+    return JobContext(settings=settings, engine=engine, job_id=job_id, redelivered=again, publish=published.append)
+
+
+def race(action: Callable[[int], object], times: int = THREADS) -> list[object]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(action, range(times)))
+
+
+def test_many_processes_may_create_the_tables_at_once(url: str) -> None:
+    def create(_: int) -> None:
+        engine = make_engine(url)
+        create_tables(engine)
+        engine.dispose()
+
+    race(create)
+
+
+def test_no_oversell_under_concurrency(engine: sa.Engine, tmp_path: Path) -> None:
+    set_stock(engine, "tea", 15)
+    set_stock(engine, "cup", 100)
+    published: list[Job] = []
+
+    def order(number: int) -> object:
+        # Articles in both orders: taking them as they come would deadlock PostgreSQL.
+        lines = [OrderLine(sku="tea", quantity=1), OrderLine(sku="cup", quantity=1)]
+        made = Order(id=f"o{number}", customer="c", email="e@x.y", lines=tuple(lines[:: 1 if number % 2 else -1]))
+        return process_order(context(engine, tmp_path, published, f"order-{number}"), made)["outcome"]
+
+    outcomes = race(order, 40)
+    assert (outcomes.count("reserved"), outcomes.count("out_of_stock")) == (15, 25)
+    assert read_stock(engine) == {"cup": 85, "tea": 0}
+    reader = EffectsReader(engine.url.render_as_string(hide_password=False), tmp_path / "invoices")
+    assert reader.orders_by_state() == {"reserved": 15, "out_of_stock": 25}
+    assert len(reader.stock_movements()) == 30
+    numbers = sorted(str(order.invoice_number) for order in reader.orders() if order.invoice_number)
+    assert numbers == [f"INV-{number:06d}" for number in range(1, 16)]
+    assert len(reader.invoices()) == 15
+    reader.close()
+
+
+def test_the_same_order_by_many_workers_at_once(engine: sa.Engine, tmp_path: Path) -> None:
+    set_stock(engine, "tea", 5)
+    order = Order(id="o", customer="c", email="e@x.y", lines=(OrderLine(sku="tea", quantity=2),))
+    published: list[Job] = []
+    results = race(lambda _: process_order(context(engine, tmp_path, published, "order-o"), order))
+    assert [result["repeated"] for result in results].count(False) == 1  # type: ignore[index]
+    assert read_stock(engine) == {"tea": 3}
+    assert {job.job_id for job in published} == {"payment-o", "email-order-confirmation-o"}
+
+
+def test_an_effect_is_claimed_by_one_of_many(engine: sa.Engine) -> None:
+    def claim(number: int) -> str:
+        try:
+            with effect(engine, "k", {}, owner=f"j{number}", redelivered=False, lease_s=60) as claimed:
+                return "busy" if claimed.already_done else "claimed"
+        except EffectBusyError as busy:
+            assert busy.retry_after_s is not None
+            assert 50 < busy.retry_after_s <= 60
+            return "busy"
+
+    assert sorted(str(outcome) for outcome in race(claim)) == ["busy"] * (THREADS - 1) + ["claimed"]
+
+
+def test_a_claim_of_a_dead_try_is_taken_over_and_the_dead_may_not_commit(engine: sa.Engine) -> None:
+    with effect(engine, "k", {}, owner="j", redelivered=False, lease_s=60) as first:
+        with pytest.raises(EffectBusyError), effect(engine, "k", {}, owner="other", redelivered=True, lease_s=60):
+            pass
+        with effect(engine, "k", {}, owner="j", redelivered=True, lease_s=60) as second:
+            assert (first.token, second.token) == (1, 2)
+            with pytest.raises(EffectBusyError):
+                first.done({"by": "first"})
+            second.done({"by": "second"})
+    with effect(engine, "k", {}, owner="x", redelivered=False, lease_s=60) as third:
+        assert third.result == {"by": "second"}
+
+
+def test_a_lease_that_is_past_is_anyones(engine: sa.Engine) -> None:
+    with effect(engine, "k", {}, owner="j", redelivered=False, lease_s=-1):
+        with effect(engine, "k", {}, owner="other", redelivered=False, lease_s=60) as second:
+            assert not second.already_done
+
+
+def test_a_failed_try_gives_its_claim_back(engine: sa.Engine) -> None:
+    with pytest.raises(RuntimeError), effect(engine, "k", {}, owner="j", redelivered=False, lease_s=60):
+        raise RuntimeError
+    with effect(engine, "k", {}, owner="other", redelivered=False, lease_s=60) as second:
+        assert second.token == 2
+
+
+def test_one_key_is_one_request(engine: sa.Engine) -> None:
+    once_in_transaction(engine, "k", {"a": 1}, lambda _: {"done": True}, owner="j")
+    assert once_in_transaction(engine, "k", {"a": 1}, lambda _: {}, owner="j") == ({"done": True}, False)
+    with pytest.raises(EffectMismatchError):
+        once_in_transaction(engine, "k", {"a": 2}, lambda _: {}, owner="j")
+
+
+def test_work_that_fails_leaves_no_trace(engine: sa.Engine) -> None:
+    def fail(_: sa.Connection) -> dict[str, object]:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        once_in_transaction(engine, "k", {}, fail, owner="j")
+    assert once_in_transaction(engine, "k", {}, lambda _: {"ok": 1}, owner="j") == ({"ok": 1}, True)
+
+
+def test_a_charge_whose_commit_was_cut_off_is_not_charged_again(engine: sa.Engine, tmp_path: Path) -> None:
+    payment = Payment(id="p", amount_minor=500, email="e@x.y")
+    with effect(engine, "payment:p", payment.arguments(), owner="payment-p", redelivered=False, lease_s=60):
+        # The provider charged, and then the worker died: nothing is committed on our side.
+        SandboxProvider(engine=engine).charge(key="p", amount_minor=500, currency="EUR", token="tok_visa")
+        published: list[Job] = []
+        result = process_payment(context(engine, tmp_path, published, "payment-p", again=True), payment)
+    assert result["outcome"] == "succeeded"
+    assert [job.job_id for job in published] == ["email-receipt-p"]
+    reader = EffectsReader(engine.url.render_as_string(hide_password=False), tmp_path)
+    assert [entry.idempotency_key for entry in reader.ledger_entries()] == ["charge:p"]
+    reader.close()
+
+
+def test_racing_refunds_stay_within_the_charge(engine: sa.Engine, tmp_path: Path) -> None:
+    SandboxProvider(engine=engine).charge(key="p", amount_minor=1_000, currency="EUR", token="tok_visa")
+
+    def refund(number: int) -> object:
+        job = Refund(id=f"r{number}", payment_id="p", amount_minor=300)
+        return process_refund(context(engine, tmp_path, [], job.job_id), job)["outcome"]
+
+    outcomes = race(refund)
+    assert (outcomes.count("succeeded"), outcomes.count("refused")) == (3, 5)
+    record = SandboxProvider(engine=engine).lookup("p")
+    assert record is not None
+    assert record.refunded_minor == 900
+
+
+def test_verify_follows_the_providers_books(engine: sa.Engine, tmp_path: Path) -> None:
+    set_stock(engine, "tea", 5)
+    order = Order(id="o", customer="c", email="e@x.y", lines=(OrderLine(sku="tea", quantity=2),))
+    process_order(context(engine, tmp_path, [], "order-o"), order)
+    verify = context(engine, tmp_path, [], "verify-o")
+    assert process_verify(verify, Verify(id="o")) == {"outcome": "unknown"}
+    SandboxProvider(engine=engine).charge(key="o", amount_minor=order.total_minor, currency="EUR", token="tok_declined")
+    for _ in range(2):
+        assert process_verify(verify, Verify(id="o"))["outcome"] == "declined"
+        assert read_stock(engine) == {"tea": 5}
