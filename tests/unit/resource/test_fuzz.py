@@ -47,7 +47,7 @@ PLACES = places(VALID)
     st.lists(st.tuples(st.sampled_from(PLACES), VALUES, st.text(max_size=4)), min_size=1, max_size=3),
     st.sampled_from(World),
 )
-def test_any_change_of_a_valid_document_is_valid_or_told(changes, world) -> None:
+def test_any_change_of_a_valid_document_is_valid_or_told(changes: list[tuple[Any, ...]], world: World) -> None:
     document: Any = copy.deepcopy(VALID)
     for path, value, key in changes:
         put(document, path, value, key)
@@ -74,7 +74,7 @@ def check(document: Any, world: World) -> None:
     try:
         pool = parse_pool(document, world=world)
     except ResourceError as error:
-        assert error.problems
+        assert error.problems  # noqa: PT017
         for problem in error.problems:
             assert problem.path or "must be a WorkerPool" in problem.message or "must be text" in problem.message
             assert "is not valid; see" not in problem.message, problem
@@ -85,10 +85,10 @@ def check(document: Any, world: World) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=40) | st.text(alphabet="ab:-[]{}&*!|>'\"# \n\t,?<~1.", max_size=40))
-def test_any_text_is_pools_or_told(text) -> None:
+def test_any_text_is_pools_or_told(text: str) -> None:
     for candidate in (text, text_of(VALID) + text):
         try:
             load_pools(candidate)
         except ResourceError as error:
-            assert error.problems
-            assert all(str(problem).startswith("pools.yaml") for problem in error.problems)
+            assert error.problems  # noqa: PT017
+            assert all(str(problem).startswith("pools.yaml") for problem in error.problems)  # noqa: PT017

@@ -86,8 +86,10 @@ def test_one_name_twice_names_both_lines() -> None:
     explicit = pool("a").replace("name: a", "name: a\n  namespace: default")
 
     assert errors(f"{pool('a')}---\n{explicit}") == [
-        "pools.yaml:13: metadata.name: a pool of this namespace and name is defined at pools.yaml:4 already; "
-        "rename one of them (document 2, a)"
+        (
+            "pools.yaml:13: metadata.name: a pool of this namespace and name is defined at pools.yaml:4 already; "
+            "rename one of them (document 2, a)"
+        )
     ]
     assert len(load_pools(f"{pool('a')}---\n{explicit.replace('default', 'other')}")) == 2
 
@@ -106,8 +108,10 @@ DOCUMENTS = [
     (pool("a", "spec:\n\tqueues: []\n"), "pools.yaml:6:1: not YAML: a tab cannot indent; use spaces"),
     (
         pool("a") + "  minReplicas: 1: 2\n",
-        'pools.yaml:9:17: not YAML: a ":" where no field may begin; '
-        'check the indentation, or put text that holds ": " in quotes',
+        (
+            'pools.yaml:9:17: not YAML: a ":" where no field may begin; '
+            'check the indentation, or put text that holds ": " in quotes'
+        ),
     ),
     (pool("@a"), "pools.yaml:4:9: not YAML: text cannot begin with @; put it in quotes"),
     (
@@ -124,13 +128,17 @@ DOCUMENTS = [
     ),
     (
         HEAD + "a: 1\n b: 2\n",
-        'pools.yaml:4:3: not YAML: a ":" where no field may begin; '
-        'check the indentation, or put text that holds ": " in quotes',
+        (
+            'pools.yaml:4:3: not YAML: a ":" where no field may begin; '
+            'check the indentation, or put text that holds ": " in quotes'
+        ),
     ),
     (
         HEAD + "a: |\n  x\n b: 2\n",
-        "pools.yaml:5:2: not YAML: expected another field, or less indentation "
-        "(parsing a block mapping that begins in line 1)",
+        (
+            "pools.yaml:5:2: not YAML: expected another field, or less indentation "
+            "(parsing a block mapping that begins in line 1)"
+        ),
     ),
     (
         HEAD + "a: \x07\n",
@@ -157,7 +165,7 @@ DOCUMENTS = [
 
 
 @pytest.mark.parametrize(("text", "expected"), DOCUMENTS, ids=range(len(DOCUMENTS)))
-def test_a_document_that_cannot_be_used_has_one_line(text, expected) -> None:
+def test_a_document_that_cannot_be_used_has_one_line(text: str, expected: str) -> None:
     assert errors(text) == [expected]
 
 
@@ -188,7 +196,8 @@ def test_files_of_every_sort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         f"{tmp_path}: is a folder; name a file in it",
         f"{latin}: is not text in UTF-8 (line 2); save it as UTF-8",
         "a\0b: cannot be read: not a file name",
-        f"{good}:4: metadata.name: a pool of this namespace and name is defined at {good}:4 already; rename one of them",
+        f"{good}:4: metadata.name: a pool of this namespace and name is defined at {good}:4 already; "
+        + "rename one of them",
     ]
 
 
@@ -203,7 +212,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_broken_standard_input_is_called_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hello")))
-    with pytest.raises(ResourceError, match="^stdin:1: must be a WorkerPool"):
+    with pytest.raises(ResourceError, match=r"^stdin:1: must be a WorkerPool"):
         load_files(["-"])
 
 

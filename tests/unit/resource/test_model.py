@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,7 +27,7 @@ SAMPLES = sorted((ROOT / "manifests/samples").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("document", [SMALL, VALID], ids=["small", "valid"])
-def test_round_trip(document) -> None:
+def test_round_trip(document: dict[str, Any]) -> None:
     pool = parse_pool(document)
 
     assert load_pools(yaml.safe_dump(pool.to_dict())) == [pool]
@@ -76,7 +77,7 @@ def test_a_latency_target_alone_sets_no_backlog_target() -> None:
         ({"worker": ..., "deploymentRef": {"name": "a"}}, None),
     ],
 )
-def test_slots_of_a_replica(fields, slots) -> None:
+def test_slots_of_a_replica(fields: dict[str, Any], slots: int | None) -> None:
     assert pool_spec(parse_pool(varied(**fields))).slots_per_replica == slots
 
 
@@ -93,7 +94,7 @@ def test_a_field_that_is_null_is_not_set() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"kind": float("nan")}, {1: 2}, {"a": {"b": {3}}}, {"a": "\ud800"}])
-def test_an_object_that_is_no_json_is_refused(body) -> None:
+def test_an_object_that_is_no_json_is_refused(body: dict[Any, Any]) -> None:
     with pytest.raises(ResourceError):
         parse_pool(body)
 
@@ -110,12 +111,12 @@ def test_an_object_that_is_no_json_is_refused(body) -> None:
         "redis://:@redis",
     ],
 )
-def test_addresses_of_every_form(url) -> None:
+def test_addresses_of_every_form(url: str) -> None:
     assert check_url(url) == url
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
-def test_samples_are_valid_on_kubernetes(sample) -> None:
+def test_samples_are_valid_on_kubernetes(sample: Path) -> None:
     assert len(load_files([sample])) == 1
 
 

@@ -78,7 +78,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("start", "end", "zone", "at", "expected"), CASES)
-def test_in_force(start, end, zone, at, expected) -> None:
+def test_in_force(start: str, end: str, zone: str, at: str, expected: bool) -> None:
     schedules._remembered.clear()
 
     assert is_active(schedule(start, end, zone), utc(at)) is expected
@@ -143,9 +143,10 @@ CHANGES = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(EXPRESSIONS, ZONES, MOMENTS | CHANGES)
-def test_looking_back_finds_what_walking_forward_passes(text, zone, at) -> None:
-    moment, last = at - dt.timedelta(days=9), None
-    while (moment := cron.soonest(text, zone, moment)) and moment <= at:
+def test_looking_back_finds_what_walking_forward_passes(text: str, zone: str, at: dt.datetime) -> None:
+    moment: dt.datetime | None = at - dt.timedelta(days=9)
+    last = None
+    while moment and (moment := cron.soonest(text, zone, moment)) and moment <= at:
         last = moment
 
     assert cron.latest(text, zone, at) == last
@@ -153,7 +154,9 @@ def test_looking_back_finds_what_walking_forward_passes(text, zone, at) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(EXPRESSIONS, EXPRESSIONS, ZONES, MOMENTS | CHANGES, st.integers(1, 200))
-def test_what_is_remembered_is_what_would_be_found(start, end, zone, at, minutes) -> None:
+def test_what_is_remembered_is_what_would_be_found(
+    start: str, end: str, zone: str, at: dt.datetime, minutes: int
+) -> None:
     plan = schedule(start, end, zone)
     later = at + dt.timedelta(minutes=minutes)
     active_schedules([plan], at)
@@ -188,8 +191,8 @@ def test_a_machine_without_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> zoneinfo.ZoneInfo:
         raise zoneinfo.ZoneInfoNotFoundError(name)
 
-    monkeypatch.setattr(cron.zoneinfo, "ZoneInfo", missing)
-    monkeypatch.setattr(cron.zoneinfo, "available_timezones", set)
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", missing)
+    monkeypatch.setattr(zoneinfo, "available_timezones", set)
     cron.time_zone.cache_clear()
 
     assert cron.check_time_zone("UTC") == "UTC"
@@ -200,7 +203,7 @@ def test_a_machine_without_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "name", ["Europe", "localtime", "right/UTC", "posixrules", "/etc/localtime", "Europe/Rome ", "\0"]
 )
-def test_what_is_no_time_zone(name) -> None:
+def test_what_is_no_time_zone(name: str) -> None:
     with pytest.raises(ValueError, match="is not a time zone"):
         cron.check_time_zone(name)
 
@@ -220,14 +223,14 @@ def test_what_is_no_time_zone(name) -> None:
         "* * * * L",
     ],
 )
-def test_what_is_no_cron_expression(text) -> None:
+def test_what_is_no_cron_expression(text: str) -> None:
     with pytest.raises(ValueError, match="is not a cron expression"):
         cron.check_cron(text)
 
 
 @given(st.text(alphabet="0123456789*/,-L#W MONJAN", max_size=20))
-def test_any_text_is_a_cron_expression_or_told(text) -> None:
+def test_any_text_is_a_cron_expression_or_told(text: str) -> None:
     try:
         cron.check_cron(text)
     except ValueError as error:
-        assert "is not a cron expression" in str(error)
+        assert "is not a cron expression" in str(error)  # noqa: PT017
