@@ -34,7 +34,9 @@ def main() -> None:
     help="YAML with any number of WorkerPools; - reads standard input. Can be given several times.",
 )
 @click.option("--log", type=click.Path(path_type=Path), metavar="FILE", help="Append every decision as a JSON line.")
-@click.option("--web", type=click.IntRange(1, 65535), metavar="PORT", help="Serve a live page on 127.0.0.1:PORT.")
+@click.option(
+    "--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a live page on 127.0.0.1:PORT; 0: any."
+)
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
@@ -88,7 +90,9 @@ def local(
 @main.command()
 @click.option("--chaos", type=click.Choice(["worker", "redis"]), help="kill -9 a busy worker, or stop Redis for 5 s.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object; progress on stderr.")
-@click.option("--web", type=click.IntRange(1, 65535), metavar="PORT", help="Serve a live page on 127.0.0.1:PORT.")
+@click.option(
+    "--web", type=click.IntRange(0, 65535), metavar="PORT", help="Serve a live page on 127.0.0.1:PORT; 0: any."
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

@@ -33,8 +33,8 @@ class Wave:
 
 
 RUSH_HOUR = (
-    Wave(name="the doors open", at_s=3.0, orders=90, over_s=1.0),
-    Wave(name="second wave", at_s=14.0, orders=60, over_s=4.0),
+    Wave(name="the doors open", at_s=4.0, orders=120, over_s=1.0),
+    Wave(name="second wave", at_s=18.0, orders=80, over_s=5.0),
 )
 
 

@@ -61,13 +61,13 @@ async def _run(arguments: LocalArguments) -> int:
     pools = load_files(arguments.files, world=World.LOCAL)
     async with AsyncExitStack() as stack:
         board = Board()
-        sinks, say = await _sinks(arguments, board, stack)
+        sinks, say, page = await _sinks(arguments, board, stack)
         world = LocalWorld(pools, options=_options(arguments), sink=sinks)
         stack.push_async_callback(world.drain)
         await world.start()
         for line in world.problems:
             sys.stderr.write(f"workerpool: {line}\n")
-        for line in _greeting(world, arguments):
+        for line in _greeting(world, page):
             say(line)
         stop = stack.enter_context(stop_signals(world.scaler.kill_now))
         await stack.enter_async_context(showing(board, live=not arguments.is_plain))
@@ -78,21 +78,24 @@ async def _run(arguments: LocalArguments) -> int:
         return TROUBLE if world.problems else OK
 
 
-async def _sinks(arguments: LocalArguments, board: Board, stack: AsyncExitStack) -> tuple[Sinks, Callable[[str], None]]:
+async def _sinks(
+    arguments: LocalArguments, board: Board, stack: AsyncExitStack
+) -> tuple[Sinks, Callable[[str], None], WebPage | None]:
     """Open what was asked for, and fail before anything is started when one cannot be opened."""
     sinks: list[Sink] = [board]
     if arguments.log is not None:
         log = DecisionLog(arguments.log)
         stack.callback(log.close)
         sinks.append(log)
+    page = None
     if arguments.web_port is not None:
         page = WebPage(board, port=arguments.web_port)
         await page.start()
         stack.push_async_callback(page.close)
     if not arguments.is_plain:
-        return Sinks(sinks), board.say
+        return Sinks(sinks), board.say, page
     lines = PlainLines()
-    return Sinks([*sinks, lines]), lines.say
+    return Sinks([*sinks, lines]), lines.say, page
 
 
 def _options(arguments: LocalArguments) -> LocalOptions:
@@ -105,12 +108,12 @@ def _options(arguments: LocalArguments) -> LocalOptions:
     )
 
 
-def _greeting(world: LocalWorld, arguments: LocalArguments) -> list[str]:
+def _greeting(world: LocalWorld, page: WebPage | None) -> list[str]:
     lines = []
     if world.redis is not None:
         lines.append(f"Redis for these pools: {world.redis.url} (export BROKER_URL={world.redis.url})")
-    if arguments.web_port is not None:
-        lines.append(f"live page: http://127.0.0.1:{arguments.web_port}/")
+    if page is not None:
+        lines.append(f"live page: {page.url}")
     return lines
 
 
