@@ -21,7 +21,7 @@ async def watch(redis_server: RedisServer) -> AsyncIterator[Callable[..., Watch]
     made: list[Watch] = []
 
     def make(*sources: QueueSource, url: str | None = None, **options: Any) -> Watch:
-        made.append(Watch(url or redis_server.url, *sources, **options))
+        made.append(Watch(redis_server.url if url is None else url, *sources, **options))
         return made[-1]
 
     yield make

@@ -182,7 +182,7 @@ async def test_a_key_of_another_type_spoils_its_queue_only(
     wrong = pool.queues["mail"]
     assert isinstance(wrong, Unavailable)
     assert wrong.cause is Cause.WRONG_TYPE
-    assert "mail\x06\x163 is not a list" in wrong.message
+    assert r"mail\x06\x163 is not a list" in wrong.message
     assert (pool.queues["sms"].ready, pool.held) == (1, 0)  # type: ignore[union-attr]
     assert (await one.pool(1)).queues["sms"].ready == 1  # type: ignore[union-attr]
     redis_client.delete("mail\x06\x163")

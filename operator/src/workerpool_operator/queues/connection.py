@@ -34,6 +34,7 @@ class Connection:
         self._read_timeout_s = read_timeout_s
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._parser = hiredis.Reader()
+        self._answered = False
 
     async def execute(self, commands: bytes, count: int) -> list[Any]:
         """Send a buffer of ``count`` commands and return their replies; error replies are in the list, not raised.
@@ -44,6 +45,9 @@ class Connection:
         Raises:
             BrokerError: The broker is away, silent, refuses the login, or does not speak Redis' protocol.
         """
+        if self._parser.has_data():
+            # More was answered than was asked: what comes next would be taken for the reply to something else.
+            self.drop()
         reused = self._streams is not None
         try:
             return await self._attempt(commands, count)
@@ -124,13 +128,30 @@ class Connection:
                 return replies
             data = await stream.read(_CHUNK_BYTES)
             if not data:
-                raise BrokerError(Cause.UNREACHABLE, f"{self.address} closed the connection{self._closed_hint()}")
+                raise await self._closed()
             if data.startswith(_TLS_ALERT) and self.address.tls is None:
                 raise BrokerError(Cause.TLS, f"{self.address} speaks TLS: use rediss:// in the broker URL")
+            self._answered = True
             parser.feed(data)
 
-    def _closed_hint(self) -> str:
-        return "" if self.address.tls is not None else " (if it expects TLS, use rediss://)"
+    async def _closed(self) -> BrokerError:
+        # A TLS server hangs up on plain text without a word, like many a broken one: only trying tells which.
+        if not self._answered and self.address.tls is None and await self._speaks_tls():
+            return BrokerError(Cause.TLS, f"{self.address} speaks TLS: use rediss:// in the broker URL")
+        return BrokerError(Cause.UNREACHABLE, f"{self.address} closed the connection")
+
+    async def _speaks_tls(self) -> bool:
+        if self.address.path is not None:
+            return False
+        anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, writer = await asyncio.open_connection(self.address.host, self.address.port, ssl=anyone)
+        except OSError:
+            return False
+        writer.transport.abort()
+        return True
 
     def _broken(self, error: Exception) -> BrokerError:
         if isinstance(error, hiredis.HiredisError):
@@ -141,7 +162,7 @@ class Connection:
         return BrokerError(Cause.UNREACHABLE, f"{self.address} cut the connection: {reason}")
 
     async def _connect(self) -> None:
-        self._parser = hiredis.Reader()
+        self._parser, self._answered = hiredis.Reader(), False
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await self._open()

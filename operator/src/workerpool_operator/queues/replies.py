@@ -8,6 +8,7 @@ from hiredis import ReplyError
 
 from workerpool_operator.core.observation import Cause, Unavailable
 
+_PRIORITY_SEPARATOR = "\x06\x16"
 _COMMAND_DENIED = re.compile(r"run the '([^']+)' command", re.IGNORECASE)
 
 
@@ -39,7 +40,7 @@ def explain(
     if code == "WRONGTYPE":
         return Unavailable(
             cause=Cause.WRONG_TYPE,
-            message=f"{where}: key {key} is not a {type_}: something that is not Celery uses this name, rename one",
+            message=f"{where}: key {_shown(key)} is not a {type_}: something else uses this name",
         )
     if code == "NOPERM":
         return Unavailable(cause=Cause.NO_PERMISSION, message=f"{where}: {_denied(error, name, command, key)}")
@@ -72,7 +73,14 @@ def _denied(error: ReplyError, name: str, command: str, key: str) -> str:
         return f"user {name} may not run {denied.upper()}: grant it with ACL SETUSER {name} +{denied.lower()}"
     if "channel" in str(error):
         return f"user {name} may not subscribe to {key}: grant it with ACL SETUSER {name} &{key}"
-    return f"user {name} may not read key {key} with {command}: grant it with ACL SETUSER {name} ~{key}"
+    base, priority, _ = key.partition(_PRIORITY_SEPARATOR)
+    grant = f"~{base}*" if priority or command in {"LLEN", "LINDEX"} else f"~{base}"
+    return f"user {name} may not read key {_shown(key)} with {command}: grant it with ACL SETUSER {name} {grant}"
+
+
+def _shown(key: str) -> str:
+    # Control characters have no place in a status or a terminal.
+    return key.encode("unicode_escape").decode() if not key.isprintable() else key
 
 
 def _login(code: str, user: str | None) -> str:

@@ -105,7 +105,11 @@ class Heartbeats:
             for prefix in self._prefixes
             for event in _EVENTS
         ]
-        replies = await self._connection.execute(pack("SUBSCRIBE", *channels), len(channels))
+        replies = await self._connection.execute(
+            # One command each: a refusal of one command with many channels would be one reply, not many.
+            b"".join(pack("SUBSCRIBE", channel) for channel in channels),
+            len(channels),
+        )
         for reply in replies:
             if isinstance(reply, ReplyError):
                 raise self._connection.refused(reply, "SUBSCRIBE", channels[0].rpartition("/")[0] + "/*")

@@ -152,7 +152,7 @@ class QueueLists:
             length, tail = replies[2 * index], replies[2 * index + 1]
             if error := self._error(length, tail, one.key, explain):
                 one.forget()
-                self.error, changed = error, True
+                self.error, changed = self.error or error, True
                 continue
             changed |= one.see(length, tail, now_s)
         if changed:
