@@ -241,6 +241,10 @@ CASES: list[tuple[dict[str, Any], str]] = [
         "spec.worker.tolerations[0].tolerationSeconds: is only for effect NoExecute; set that or remove it",
     ),
     (
+        worker(volumes=[{"name": "a", "emptyDir": None}]),
+        "spec.worker.volumes[0]: set exactly one kind of volume beside its name (such as emptyDir: {})",
+    ),
+    (
         worker(volumes=[{"name": "a"}]),
         "spec.worker.volumes[0]: set exactly one kind of volume beside its name (such as emptyDir: {})",
     ),

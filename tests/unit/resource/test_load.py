@@ -191,13 +191,13 @@ def test_files_of_every_sort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [str(found) for found in load_files([good, "-"])] == ["default/a", "default/b"]
     with pytest.raises(ResourceError) as caught:
         load_files([tmp_path / "none.yaml", tmp_path, latin, good, good, "a\0b"])
+    place = f"{good}:4"
     assert str(caught.value).splitlines() == [
         f"{tmp_path}/none.yaml: there is no such file",
         f"{tmp_path}: is a folder; name a file in it",
         f"{latin}: is not text in UTF-8 (line 2); save it as UTF-8",
         "a\0b: cannot be read: not a file name",
-        f"{good}:4: metadata.name: a pool of this namespace and name is defined at {good}:4 already; "
-        + "rename one of them",
+        f"{place}: metadata.name: a pool of this namespace and name is defined at {place} already; rename one of them",
     ]
 
 

@@ -69,6 +69,9 @@ CASES = [
     ("30 2 * * *", "45 2 * * *", "Europe/Rome", "2024-10-27 01:35", False),
     ("30 2 * * *", "0 4 * * *", "Europe/Rome", "2024-10-27 01:15", True),
     ("30 2 * * *", "0 4 * * *", "Europe/Rome", "2024-10-27 03:00", False),
+    # 02:00 of Lord Howe comes half an hour later than one would think (01:30 comes twice), and is not passed over
+    ("0 */2 * * *", "30 */2 * * *", "Australia/Lord_Howe", "2024-04-06 15:29", False),
+    ("0 */2 * * *", "30 */2 * * *", "Australia/Lord_Howe", "2024-04-06 15:30", True),
     # midnight that is not there (Santiago), half an hour twice (Lord Howe)
     ("0 0 * * *", "0 1 * * *", "America/Santiago", "2024-09-08 03:59", False),
     ("0 12 * * *", "45 1 * * *", "Australia/Lord_Howe", "2024-04-06 14:44", True),

@@ -51,7 +51,7 @@ def check_url(url: str) -> str:
     userinfo, _, hosts = parts.netloc.rpartition("@")
     if unquote(userinfo).partition(":")[2] or any(key.lower().endswith("password") for key, _ in query):
         raise ValueError("holds a password: keep the whole URL in a Secret and name that in urlSecretRef")
-    if parts.scheme not in SCHEMES:
+    if url.partition("://")[0] not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         raise ValueError(f"its scheme is not one of {known}")
     _check_place(parts.scheme, hosts, parts.path, dict(query))

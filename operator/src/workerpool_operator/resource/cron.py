@@ -1,7 +1,8 @@
 """Cron expressions and time zones, with errors that say which field is wrong.
 
-An expression has the five fields of Debian's cron, as the ``cronsim`` library reads them. Fixed times that a change to
-summer time skips happen right after the gap; those that occur twice in autumn happen the first time only.
+An expression has the five fields of Debian's cron, as the ``cronsim`` library reads them, and names times on the clock
+on the wall. Those that a change to summer time skips happen right after the gap; those that the clock shows twice in
+autumn happen the first time only.
 """
 
 from __future__ import annotations
@@ -99,12 +100,11 @@ def time_zone(name: str) -> dt.tzinfo:
 def latest(text: str, zone: str, at: dt.datetime) -> dt.datetime | None:
     """The last time at or before ``at`` (UTC) that the expression names, in UTC; None when there was none in 50 years.
 
-    Times of day are found on the clock on the wall, which runs twice through an hour in autumn. So the search begins
-    well ahead of ``at`` and what lies after it is dropped, comparing in UTC, where each moment is one.
+    The clock on the wall runs twice through an hour in autumn. So the search begins well ahead of ``at``, and what lies
+    after it is dropped by comparing in UTC, where each moment is one.
     """
-    start = (at + _REPEATED).astimezone(time_zone(zone)).replace(microsecond=0)
-    for found in CronSim(text, start, reverse=True):
-        moment = found.astimezone(dt.UTC)
+    for wall in CronSim(text, _on_the_wall(at + _REPEATED, zone), reverse=True):
+        moment = _moment(wall, zone)
         if moment <= at:
             return moment
     return None
@@ -112,8 +112,23 @@ def latest(text: str, zone: str, at: dt.datetime) -> dt.datetime | None:
 
 def soonest(text: str, zone: str, at: dt.datetime) -> dt.datetime | None:
     """The first time after ``at`` (UTC) that the expression names, in UTC; None when there is none in 50 years."""
-    for found in CronSim(text, at.astimezone(time_zone(zone)).replace(microsecond=0)):
-        moment = found.astimezone(dt.UTC)
+    for wall in CronSim(text, _on_the_wall(at, zone)):
+        moment = _moment(wall, zone)
         if moment > at:
             return moment
     return None
+
+
+def _on_the_wall(at: dt.datetime, zone: str) -> dt.datetime:
+    # Without its zone: cronsim's own arithmetic of zones skips times where clocks move by half an hour (Lord Howe).
+    return at.astimezone(time_zone(zone)).replace(tzinfo=None, microsecond=0)
+
+
+def _moment(wall: dt.datetime, zone: str) -> dt.datetime:
+    """When clocks first show a time, in UTC; for a time that they skip, the first moment after the gap."""
+    tz = time_zone(zone)
+    while True:
+        moment = wall.replace(tzinfo=tz, fold=0).astimezone(dt.UTC)
+        if moment.astimezone(tz).replace(tzinfo=None) == wall:
+            return moment
+        wall += dt.timedelta(minutes=1)

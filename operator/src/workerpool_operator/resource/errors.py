@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_KEY = 80
+_PLAIN_KEY = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_MAX_KEY - 1}}}")
 
 
 def render_path(path: Sequence[str | int]) -> str:
@@ -24,7 +25,7 @@ def render_path(path: Sequence[str | int]) -> str:
         elif _PLAIN_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:
-            escaped = part[:80].encode("unicode_escape").decode("ascii").replace('"', '\\"')
+            escaped = part[:_MAX_KEY].encode("unicode_escape").decode("ascii").replace('"', '\\"')
             text += f'["{escaped}"]'
     return text
 

@@ -104,7 +104,8 @@ def _plain(value: Any, model: type[Model] | None, path: _Path, problems: list[Pr
             field = fields.get(key)
             child = child_model(field.annotation) if field is not None else None
             # A null field is one that is not set; of an unknown name it stays, to be told.
-            if entry is not None or (model is not None and field is None):
+            is_unknown = model is not None and field is None and model.model_config.get("extra") == "forbid"
+            if entry is not None or is_unknown:
                 copy[key] = _plain(entry, child, (*path, key), problems)
         return copy
     if isinstance(value, (list, tuple)):
