@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -22,15 +22,15 @@ class Mailbox:
     port: int = 0
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self, server: Any, session: Any, envelope: Any, address: str, rcpt_options: list[str]
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
     ) -> str:
         if address in self.answers:
             return self.answers[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        self.mails.append(cast(EmailMessage, message_from_bytes(envelope.content, policy=policy.default)))
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
         return "250 OK"
 
     def to(self, address: str) -> list[EmailMessage]:
@@ -49,8 +49,22 @@ def free_port() -> int:
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
     """A mail server on a free loopback port."""
-    box = Mailbox(port=free_port())
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
-    controller.start()
+    box = Mailbox()
+    controller = started(box)
     yield box
     controller.stop()
+
+
+def started(box: Mailbox) -> Controller:
+    for left in reversed(range(5)):
+        box.port = free_port()
+        controller = Controller(box, hostname="127.0.0.1", port=box.port, ready_timeout=20)
+        try:
+            controller.start()
+        except OSError:
+            # Somebody else took the port in between.
+            if not left:
+                raise
+        else:
+            return controller
+    raise AssertionError("unreachable")

@@ -13,14 +13,14 @@ __all__ = ["mailbox"]
 
 
 @pytest.fixture
-def bench(redis_server: RedisServer, mailbox: Mailbox, tmp_path: Path) -> Iterator[Bench]:  # noqa: F811 - the fixture
+def bench(redis_server: RedisServer, mailbox: Mailbox, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(redis_server.url, tmp_path, mailbox.port)
     yield made
     made.close()
 
 
 @pytest.fixture
-def bench_on(mailbox: Mailbox, tmp_path: Path) -> Iterator[Callable[[RedisServer], Bench]]:  # noqa: F811 - the fixture
+def bench_on(mailbox: Mailbox, tmp_path: Path) -> Iterator[Callable[[RedisServer], Bench]]:
     made: list[Bench] = []
 
     def make(server: RedisServer) -> Bench:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from workerpool_worker.app import create_app
@@ -28,7 +30,7 @@ def test_the_visibility_timeout_is_the_same_wherever_celery_reads_it() -> None:
 
 def test_a_job_is_acknowledged_late_and_given_back_when_its_worker_is_lost() -> None:
     app = create_app(load_settings({}))
-    task = app.tasks["order.process"]
+    task: Any = app.tasks["order.process"]
     assert (task.acks_late, task.reject_on_worker_lost, task.retry_on_worker_lost) == (True, True, True)
     assert app.conf.worker_prefetch_multiplier == 1
     assert app.conf.worker_disable_prefetch

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerpool_worker.jobs.email.render import checked_address, compose, render
+from workerpool_worker.jobs.email.render import Content, checked_address, compose, render
 from workerpool_worker.jobs.orders.invoice import render_invoice
 from workerpool_worker.models import Email, Order, OrderLine, PaymentReceiptEmail
 from workerpool_worker.runtime import errors, headers, outcomes, process
@@ -84,9 +84,7 @@ def test_a_subject_in_any_language() -> None:
     assert b"Subject: =?utf-8?" in compose(job, render_plain(job), sender="s@x.y").as_bytes()
 
 
-def render_plain(job: Email):  # type: ignore[no-untyped-def]
-    from workerpool_worker.jobs.email.render import Content
-
+def render_plain(job: Email) -> Content:
     return Content(subject=job.subject, text=job.text, html=job.html)
 
 
