@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from workerpool_operator import __version__
-
 ENVIRONMENT_PREFIX = "WORKERPOOL"
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": ENVIRONMENT_PREFIX, "max_content_width": 100}
 
 
 @click.group(context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="workerpool")
+@click.version_option(package_name="workerpool-operator", prog_name="workerpool")
 def main() -> None:
     """Right-sized pools of queue workers, from one YAML.
 

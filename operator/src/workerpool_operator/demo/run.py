@@ -26,7 +26,7 @@ from workerpool_operator.demo.rush import Rush
 from workerpool_operator.demo.shop import CATALOGUE, MAIL_FROM, RUSH_HOUR, STOCK_EACH, Wave
 from workerpool_operator.demo.summary import Figures, show
 from workerpool_operator.local.redis_server import RedisServerError
-from workerpool_operator.local.run import showing, stop_signals
+from workerpool_operator.local.run import logging_to, showing, stop_signals
 from workerpool_operator.local.world import LocalError, LocalOptions, LocalWorld
 from workerpool_operator.ports import Sink
 from workerpool_operator.report.board import Board, Progress
@@ -155,7 +155,8 @@ class _Demo:
             )
             stack.push_async_callback(world.drain)
             await world.start()
-            stop = stack.enter_context(stop_signals(world.scaler.kill_now))
+            stop = asyncio.Event()
+            stack.enter_context(stop_signals(stop, world.scaler.kill_now))
             live = sys.stdout.isatty() and not self.arguments.as_json
             await stack.enter_async_context(showing(self.board, live=live))
             rush = Rush(waves=RUSH_HOUR, broker_url=world.redis.url if world.redis else "", seed=self.arguments.seed)
@@ -181,7 +182,8 @@ class _Demo:
             lines = PlainLines(sys.stderr if self.arguments.as_json else None)
             sinks.append(lines)
             self.say = lines.say
-        return Sinks(sinks)
+        stack.enter_context(logging_to(self.say))
+        return Sinks(sinks, on_trouble=self.say)
 
     async def _until_quiet(
         self, world: LocalWorld, rush: Rush, count: Callable[[], Account], stop: asyncio.Event

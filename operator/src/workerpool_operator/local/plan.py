@@ -182,11 +182,6 @@ def _argv(pool: WorkerPool, worker: Worker) -> tuple[str, ...]:
     """The bundled image becomes the bundled worker's command; a command of the user's own runs as given."""
     if worker.command:
         return (*worker.command, *worker.args)
-    if not worker.is_bundled:
-        raise PlanError(
-            f"pool {key_of(pool)}: spec.worker.image: {worker.image} cannot run without a container; "
-            "give spec.worker.command for local mode"
-        )
     return (_bundled(pool), *(worker.args or ("run",)))
 
 

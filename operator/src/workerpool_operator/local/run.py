@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -57,34 +58,49 @@ def run_local(arguments: LocalArguments) -> int:
         return BAD_INPUT
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reports:
+    """What is shown and written of a run."""
+
+    sinks: Sinks
+    board: Board
+    say: Callable[[str], None]
+    page: WebPage | None
+
+
 async def _run(arguments: LocalArguments) -> int:
     pools = load_files(arguments.files, world=World.LOCAL)
+    stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        board = Board()
-        sinks, say, page = await _sinks(arguments, board, stack)
-        world = LocalWorld(pools, options=_options(arguments), sink=sinks)
+        reports = await _open_reports(arguments, stop, stack)
+        world = LocalWorld(pools, options=_options(arguments), sink=reports.sinks)
         stack.push_async_callback(world.drain)
         await world.start()
         for line in world.problems:
             sys.stderr.write(f"workerpool: {line}\n")
-        for line in _greeting(world, page):
-            say(line)
-        stop = stack.enter_context(stop_signals(world.scaler.kill_now))
-        await stack.enter_async_context(showing(board, live=not arguments.is_plain))
+        for line in _greeting(world, reports.page):
+            reports.say(line)
+        stack.enter_context(stop_signals(stop, world.scaler.kill_now))
+        await stack.enter_async_context(showing(reports.board, live=not arguments.is_plain))
         await run_until(stop, world)
-        say("stopping: workers finish their jobs; Ctrl-C again kills them")
+        reports.say("stopping: workers finish their jobs; Ctrl-C again kills them")
         killed = await world.drain()
-        say(f"stopped; {killed} workers had to be killed" if killed else "stopped; every worker finished its job")
+        reports.say(f"stopped; {killed} workers had to be killed" if killed else "stopped; every worker ended in order")
         return TROUBLE if world.problems else OK
 
 
-async def _sinks(
-    arguments: LocalArguments, board: Board, stack: AsyncExitStack
-) -> tuple[Sinks, Callable[[str], None], WebPage | None]:
+async def _open_reports(arguments: LocalArguments, stop: asyncio.Event, stack: AsyncExitStack) -> _Reports:
     """Open what was asked for, and fail before anything is started when one cannot be opened."""
+    board = Board()
+    # `workerpool local | head`: when nobody reads any more, the run ends in order
+    lines = PlainLines(on_closed=stop.set) if arguments.is_plain else None
+    say = lines.say if lines is not None else board.say
+    stack.enter_context(logging_to(say))
     sinks: list[Sink] = [board]
+    if lines is not None:
+        sinks.append(lines)
     if arguments.log is not None:
-        log = DecisionLog(arguments.log)
+        log = DecisionLog(arguments.log, on_trouble=say)
         stack.callback(log.close)
         sinks.append(log)
     page = None
@@ -92,10 +108,25 @@ async def _sinks(
         page = WebPage(board, port=arguments.web_port)
         await page.start()
         stack.push_async_callback(page.close)
-    if not arguments.is_plain:
-        return Sinks(sinks), board.say, page
-    lines = PlainLines()
-    return Sinks([*sinks, lines]), lines.say, page
+    return _Reports(sinks=Sinks(sinks, on_trouble=say), board=board, say=say, page=page)
+
+
+@contextlib.contextmanager
+def logging_to(say: Callable[[str], None]) -> Iterator[None]:
+    """Show this package's log from warnings up where everything else is shown, without tearing a live view."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(self.format(record))
+
+    handler, logger = Handler(logging.WARNING), logging.getLogger("workerpool_operator")
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
 
 
 def _options(arguments: LocalArguments) -> LocalOptions:
@@ -134,9 +165,9 @@ async def showing(board: Board, *, live: bool) -> AsyncIterator[None]:
 
 
 @contextlib.contextmanager
-def stop_signals(on_second: Callable[[], None]) -> Iterator[asyncio.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second one calls ``on_second``."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+def stop_signals(stop: asyncio.Event, on_second: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) sets the event; another one calls ``on_second``."""
+    loop = asyncio.get_running_loop()
 
     def stopping() -> None:
         if stop.is_set():
@@ -146,7 +177,7 @@ def stop_signals(on_second: Callable[[], None]) -> Iterator[asyncio.Event]:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping)
     try:
-        yield stop
+        yield
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
