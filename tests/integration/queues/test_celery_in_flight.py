@@ -152,6 +152,17 @@ async def test_pools_with_keys_of_their_own(
     await one.until(lambda pool: pool.held == 0)
 
 
+async def test_heartbeats_of_a_key_prefix_that_came_later(watch: Make, worker: Start) -> None:
+    one = watch(source("mail"))
+    heartbeats = one.reader._heartbeats
+    assert heartbeats
+    await one.until_broker(lambda _: heartbeats.listening.is_set())
+    one.sources = (source("mail"), source("mail", name="eu", key_prefix="eu:"))
+    await one.broker()
+    worker("mail", "-P", "solo", broker_transport_options={"global_keyprefix": "eu:"})
+    await one.until_broker(lambda reading: len(reading.beats) == 1)
+
+
 async def test_heartbeats_of_another_database_are_not_heard(
     watch: Make, worker: Start, redis_server: RedisServer
 ) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from workerpool_operator.local import redis_server as module
 from workerpool_operator.local.redis_server import RedisMissingError, RedisServer, RedisStartError, install_hint
@@ -54,7 +56,7 @@ def test_a_password_is_wanted_and_is_not_in_the_process_list(make_redis: Callabl
     server = make_redis(password='p w"\\/@')
     with redis.Redis.from_url(server.url) as client:
         assert client.ping()
-    with redis.Redis(port=server.port) as client, pytest.raises(redis.AuthenticationError):
+    with redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
     if sys.platform == "linux":
         assert b"p w" not in Path(f"/proc/{server.pid}/cmdline").read_bytes()

@@ -59,6 +59,9 @@ class Heartbeats:
         if prefixes != self._prefixes:
             self._prefixes = prefixes
             self._changed.set()
+            if self.listening.is_set():
+                # Ends the wait for the next message, which may never come.
+                self._connection.drop()
         if self._task is None and prefixes:
             self._task = asyncio.create_task(self._run(), name=f"heartbeats of {self._connection.address}")
 
@@ -92,7 +95,8 @@ class Heartbeats:
             try:
                 await self._listen_once()
             except BrokerError as error:
-                pause_s = self._complain(error)
+                if not self._changed.is_set():
+                    pause_s = self._complain(error)
             self.listening.clear()
             self._connection.drop()
             if not self._changed.is_set():
@@ -146,7 +150,7 @@ class Heartbeats:
                 age_s=0.0,
             )
             silence_s = max(SILENCE_S, 3 * float(event.get("freq") or 0))
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return
         if who in self._heard or len(self._heard) < _WORKERS_MAX:
             self._heard[who] = _Heard(beat=beat, at_s=self._monotonic(), silence_s=silence_s)

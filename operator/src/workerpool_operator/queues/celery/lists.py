@@ -7,8 +7,7 @@ Each poll asks ``LLEN`` and ``LINDEX -1`` (the tail is next) of every list. What
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hiredis import ReplyError
 
@@ -28,8 +27,7 @@ Explain = Callable[[ReplyError, str, str, str], Unavailable]
 """``(reply, command, key, expected type)``: an error reply as a cause."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ListView:
+class ListView(NamedTuple):
     """What one list says: jobs a worker would start, the age of the oldest of them, when the others come due."""
 
     ready: int
@@ -150,6 +148,8 @@ class QueueLists:
         changed = False
         for index, one in enumerate(self.lists):
             length, tail = replies[2 * index], replies[2 * index + 1]
+            if length == 0 and tail is None and not one.length:
+                continue
             if error := self._error(length, tail, one.key, explain):
                 one.forget()
                 self.error, changed = self.error or error, True
@@ -158,14 +158,26 @@ class QueueLists:
         if changed:
             self._repack()
 
+    def questions(self, now_s: float) -> list[tuple[bytes, PriorityList]]:
+        """What is needed to know how many of its jobs are not due: commands, each with the list it is about."""
+        return [(command, one) for one in self.lists if one.length and (command := one.question(now_s))]
+
     def depth(self, now_s: float) -> tuple[QueueDepth | Unavailable, tuple[float, ...]]:
         """The queue's depth, and in how many seconds those of its jobs come due that are not due now."""
         if self.error is not None:
             return self.error, ()
-        views = [one.view(now_s) for one in self.lists if one.length]
-        oldest_job_s = max((view.oldest_job_s for view in views if view.oldest_job_s is not None), default=None)
-        depth = QueueDepth(ready=sum(view.ready for view in views), oldest_job_s=oldest_job_s)
-        return depth, tuple(due_in_s for view in views for due_in_s in view.due_in_s)
+        ready = 0
+        oldest_job_s: float | None = None
+        due_in_s: tuple[float, ...] = ()
+        for one in self.lists:
+            if not one.length:
+                continue
+            view = one.view(now_s)
+            ready += view.ready
+            due_in_s += view.due_in_s
+            if view.oldest_job_s is not None and (oldest_job_s is None or view.oldest_job_s > oldest_job_s):
+                oldest_job_s = view.oldest_job_s
+        return QueueDepth(ready=ready, oldest_job_s=oldest_job_s), due_in_s
 
     def _rest(self) -> None:
         self.idle, self.error = True, None

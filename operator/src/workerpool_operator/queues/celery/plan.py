@@ -34,15 +34,18 @@ class PoolPlan:
 
     def reading(self, now_s: float, shared: SharedViews) -> PoolReading:
         """Put the pool's reading together from what its parts saw."""
-        idle = all(queue.idle for queue in self.queues)
-        if idle and self.own.idle and self.shared.idle:
+        none_held = self.own.idle and self.shared.idle
+        if none_held and all(queue.idle for queue in self.queues):
             return self.resting
         depths: dict[str, QueueDepth | Unavailable] = {}
         due_in_s: list[float] = []
         for queue in self.queues:
             depths[queue.queue], times = (_EMPTY, ()) if queue.idle else queue.depth(now_s)
-            due_in_s.extend(times)
+            if times:
+                due_in_s.extend(times)
         listed = len(due_in_s)
+        if none_held:
+            return PoolReading(queues=depths, held=0, scheduled=listed, due_in_s=_soonest(due_in_s))
         views = self._views(now_s, shared)
         if isinstance(views, Unavailable):
             return PoolReading(queues=depths, held=views, scheduled=listed, due_in_s=_soonest(due_in_s))
@@ -127,8 +130,7 @@ class Plan:
                 questions.extend((command, partial(routes.answer, exchange)) for exchange, command in asked_for)
         for queue in self.queues.values():
             if not queue.idle:
-                wanted = ((one, one.question(now_s)) for one in queue.lists)
-                questions.extend((command, one.answer) for one, command in wanted if command)
+                questions.extend((command, one.answer) for command, one in queue.questions(now_s))
         return questions
 
     def readings(self, now_s: float) -> dict[PoolKey, PoolReading | Unavailable]:
@@ -166,4 +168,4 @@ class Plan:
 
 
 def _soonest(due_in_s: list[float]) -> tuple[float, ...]:
-    return tuple(sorted(due_in_s)[:DUE_LIMIT])
+    return tuple(sorted(due_in_s)[:DUE_LIMIT]) if due_in_s else ()
