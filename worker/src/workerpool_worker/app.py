@@ -10,6 +10,7 @@ from workerpool_worker import tasks
 from workerpool_worker.runtime import headers, logs
 from workerpool_worker.runtime.delivery import delivery_config, pool_key
 from workerpool_worker.runtime.drain import DrainStep
+from workerpool_worker.runtime.fetch import FetchStep
 from workerpool_worker.runtime.recovery import RecoveryStep
 from workerpool_worker.settings import Settings, load_settings
 
@@ -22,6 +23,7 @@ def create_app(settings: Settings) -> Celery:
     # Without a pool's own keys the unacknowledged jobs are shared with workers that write no leases.
     if settings.pool is not None:
         app.workerpool_holders_key = pool_key(settings, "holders")  # type: ignore[attr-defined]
+    app.steps["consumer"].add(FetchStep)
     app.steps["consumer"].add(RecoveryStep)
     app.steps["consumer"].add(DrainStep)
     headers.install()
