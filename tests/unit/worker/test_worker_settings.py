@@ -88,3 +88,9 @@ def test_no_secret_is_shown() -> None:
 )
 def test_urls_without_their_passwords(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def test_the_documentation_names_every_setting() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "worker.md").read_text()
+    missing = [row.variable for row in settings_table(load_settings({}), {}) if f"`{row.variable}`" not in text]
+    assert missing == []
