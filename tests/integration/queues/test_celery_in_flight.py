@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,11 +30,13 @@ class Loop:
         self.memory = InFlightMemory()
         self.seen = InFlight()
         self.busy: int | None = None
+        self.heartbeat_age_s = 0.0
 
     def step(self, reading: BrokerReading) -> bool:
         (pool,) = reading.pools.values()
         assert isinstance(pool, PoolReading)
         beats = tuple(reading.beats)
+        self.heartbeat_age_s = min((beat.age_s for beat in beats), default=0.0)
         state = ReplicaState(current=1, ready=1, leaving=0, silent=1 - len(beats), beats=beats)
         seen, self.busy, self.memory = estimate(pool, state, self.memory, reading.time_s)
         assert isinstance(seen, InFlight)
@@ -70,7 +73,7 @@ async def test_early_acknowledgement_hides_the_running_job(
 
 
 async def test_late_acknowledgement_keeps_it_in_sight(
-    watch: Make, producer: Producer, worker: Start, gate: Gate
+    watch: Make, producer: Producer, worker: Start, gate: Gate, tmp_path: Path
 ) -> None:
     one, loop = watch(source("mail")), Loop()
     worker("mail", task_acks_late=True, worker_prefetch_multiplier=2)
@@ -81,6 +84,12 @@ async def test_late_acknowledgement_keeps_it_in_sight(
     gate.open()
     await one.until_broker(loop.until(lambda seen: seen.seen.running == 0))
     assert loop.memory.acknowledgement is not Acknowledgement.EARLY
+    other = Gate(tmp_path / "other")
+    app.send_task("hold", args=[other.path], queue="mail")
+    # Clear of the heartbeat, so that it is known to have come before the job ended.
+    await one.until_broker(loop.until(lambda seen: seen.busy == 1 and seen.heartbeat_age_s > 0.5))
+    other.open()
+    await one.until_broker(loop.until(lambda seen: seen.memory.acknowledgement is Acknowledgement.LATE))
 
 
 async def test_jobs_not_due_in_a_worker_are_scheduled(watch: Make, producer: Producer, worker: Start) -> None:

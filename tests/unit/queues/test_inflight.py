@@ -136,6 +136,13 @@ def test_a_worker_that_went_proves_nothing() -> None:
     assert play((2, 2, 0, two), (3, 1, 1, two), (4, 1, 0, [(3.5, 1, 2)])).acknowledgement is UNKNOWN
 
 
+def test_many_polls_between_two_heartbeats_lose_nothing() -> None:
+    steps: list[Step] = [(2 + tick / 100, 2 if tick < 50 else 1, int(tick == 50), [(1.5, 2, 2)]) for tick in range(300)]
+    memory = play(*steps)
+    assert len(memory.samples) <= 32
+    assert play((6, 1, 0, [(5.5, 1, 2)]), memory=memory).acknowledgement is LATE
+
+
 def test_a_proof_holds() -> None:
     memory = play((2, 0, 0, [(1.5, 1, 1)]), (3, 0, 0, [(1.5, 1, 1)]), (4, 0, 0, [(3.5, 1, 1)]))
     assert play((100, 0, 0, []), (200, 0, 0, [(199, 0, 7)]), memory=memory).acknowledgement is EARLY

@@ -28,6 +28,7 @@ _MARGIN_S = 0.1
 """A heartbeat is received a little after it was made; readings this close to one are not judged by it."""
 _KEEP_BEATS = 8
 _KEEP_SAMPLES = 32
+_THIN_S = 0.25
 _FORGET_WORKER_S = 300.0
 _DUE_LIMIT = 1024
 
@@ -183,7 +184,7 @@ def _judge(memory: InFlightMemory, reading: PoolReading, state: ReplicaState, ti
             # What vanished may have been taken by a replica that is not heard: that proves nothing.
             vanished = 0 if state.silent else reading.vanished
             sample = Sample(since_s=last_s, time_s=time_s, held=reading.held, vanished=vanished)
-            samples = (*samples, sample)[-_KEEP_SAMPLES:]
+            samples = _added(samples, sample)
         last_s = time_s
     else:
         samples, last_s = (), None
@@ -202,6 +203,15 @@ def _judge(memory: InFlightMemory, reading: PoolReading, state: ReplicaState, ti
         samples=tuple(waiting),
         last_reading_s=last_s,
     )
+
+
+def _added(samples: tuple[Sample, ...], sample: Sample) -> tuple[Sample, ...]:
+    # Polls may be much more frequent than heartbeats: of readings close together the one that holds least says it all.
+    last = samples[-1] if samples else None
+    near = last is not None and sample.time_s - last.time_s < _THIN_S and not (last.vanished or sample.vanished)
+    if last is not None and near:
+        return samples if last.held <= sample.held else (*samples[:-1], sample)
+    return (*samples, sample)[-_KEEP_SAMPLES:]
 
 
 def _proof(sample: Sample, workers: list[tuple[Mark, ...]]) -> Acknowledgement | None:
