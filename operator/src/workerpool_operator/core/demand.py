@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from workerpool_operator.core.decision import Measures, Reason
+from workerpool_operator.core.decision import Answer, Measures, Reason
 from workerpool_operator.core.observation import InFlight, Observation
 from workerpool_operator.core.spec import PoolSpec
 
@@ -22,8 +22,7 @@ LATE_BUDGET_SHARE = 0.25
 _NOTHING_HELD = InFlight()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """The jobs a pool has to face, as far as they could be read.
 
     ``running`` leaves out what finishes on replicas that are going away; ``due`` are scheduled jobs whose time comes
@@ -41,26 +40,15 @@ class Work:
         return self.ready + self.running + self.due + self.stranded
 
     def __str__(self) -> str:
-        parts = [f"{self.ready} waiting + {self.running} running"]
-        if self.due:
-            parts.append(f"{self.due} due")
-        if self.stranded:
-            parts.append(f"{self.stranded} stranded")
-        return " + ".join(parts)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Demand:
-    """How many replicas the work asks for, and which consideration asked for the most."""
-
-    replicas: int
-    reason: Reason
-    message: str
+        rest = (f" + {self.due} due" if self.due else "") + (f" + {self.stranded} stranded" if self.stranded else "")
+        return f"{self.ready} waiting + {self.running} running{rest}"
 
 
 def work_of(observation: Observation, spec: PoolSpec) -> Work:
     """Count the jobs a pool has to face now or within its lead time."""
-    held = observation.in_flight if isinstance(observation.in_flight, InFlight) else _NOTHING_HELD
+    held = observation.in_flight
+    if not isinstance(held, InFlight):
+        held = _NOTHING_HELD
     return Work(
         ready=observation.ready,
         running=max(0, held.running - held.running_on_leaving),
@@ -69,20 +57,20 @@ def work_of(observation: Observation, spec: PoolSpec) -> Work:
     )
 
 
-def demand(observation: Observation, spec: PoolSpec, measures: Measures, work: Work) -> Demand:
+def demand(observation: Observation, spec: PoolSpec, measures: Measures, work: Work) -> Answer:
     """The replicas that the work asks for: the largest of what backlog, latency target and arrival rate each ask.
 
     Zero only when nothing is outstanding. ``measures`` must already hold this observation (see
     :func:`~workerpool_operator.core.measure.measured`).
     """
     if work.outstanding == 0:
-        return Demand(replicas=0, reason=Reason.IDLE, message="nothing waits, runs or comes due")
+        return Answer(replicas=0, reason=Reason.IDLE, message="nothing waits, runs or comes due")
     answer = _by_backlog(spec, work)
     if spec.queue_latency_s is not None:
         answer = max(answer, _by_latency(observation, spec, measures, work), key=lambda d: d.replicas)
     floor = _keeping_up(observation, spec, measures)
     if floor > answer.replicas:
-        return Demand(
+        return Answer(
             replicas=floor,
             reason=Reason.KEEPING_UP,
             message=f"{measures.mean_running:.1f} jobs ran on average: fewer than {floor} would fall behind",
@@ -90,7 +78,7 @@ def demand(observation: Observation, spec: PoolSpec, measures: Measures, work: W
     return answer
 
 
-def _by_backlog(spec: PoolSpec, work: Work) -> Demand:
+def _by_backlog(spec: PoolSpec, work: Work) -> Answer:
     if spec.backlog_per_replica is None:
         replicas, rate = 1, "at least 1"
     else:
@@ -99,10 +87,10 @@ def _by_backlog(spec: PoolSpec, work: Work) -> Demand:
     reason = Reason.WORK_WAITING
     if work.ready == 0 and work.running == 0:
         reason = Reason.STRANDED_WORK if work.stranded else Reason.DUE_WORK
-    return Demand(replicas=replicas, reason=reason, message=f"{work} {rate}: {replicas}")
+    return Answer(replicas=replicas, reason=reason, message=f"{work} {rate}: {replicas}")
 
 
-def _by_latency(observation: Observation, spec: PoolSpec, measures: Measures, work: Work) -> Demand:
+def _by_latency(observation: Observation, spec: PoolSpec, measures: Measures, work: Work) -> Answer:
     """Enough slots to clear what waits within what is left of the target.
 
     ``slots = waiting * service time / budget`` with ``budget = target - age of the oldest job - start-up time``: the
@@ -120,7 +108,7 @@ def _by_latency(observation: Observation, spec: PoolSpec, measures: Measures, wo
     message = (
         f"{waiting} waiting of {service_s:.2g} s each{measured}, {budget_s:.0f} s left of {target_s:.0f}: {replicas}"
     )
-    return Demand(replicas=replicas, reason=Reason.LATENCY_TARGET, message=message)
+    return Answer(replicas=replicas, reason=Reason.LATENCY_TARGET, message=message)
 
 
 def _keeping_up(observation: Observation, spec: PoolSpec, measures: Measures) -> int:

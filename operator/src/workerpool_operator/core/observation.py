@@ -118,13 +118,15 @@ class Observation:
     @property
     def unavailable(self) -> tuple[Unavailable, ...]:
         """Everything that could not be read, in the order of the queues; empty when all is known."""
-        parts = (*self.queues.values(), self.in_flight)
-        return tuple(part for part in parts if isinstance(part, Unavailable))
+        found = [queue for queue in self.queues.values() if isinstance(queue, Unavailable)]
+        if isinstance(self.in_flight, Unavailable):
+            found.append(self.in_flight)
+        return tuple(found)
 
     @property
     def ready(self) -> int:
         """Jobs waiting in the queues that could be read."""
-        return sum(queue.ready for queue in self.queues.values() if isinstance(queue, QueueDepth))
+        return sum([queue.ready for queue in self.queues.values() if isinstance(queue, QueueDepth)])
 
     @property
     def oldest_job_s(self) -> float | None:

@@ -12,9 +12,9 @@ pool above a maximum that was lowered meanwhile; they never raise it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from workerpool_operator.core.decision import Decision, History, Measures, Reason, RuleOutcome, Wish
+from workerpool_operator.core.decision import Answer, Decision, History, Measures, Reason, RuleOutcome, Wish
 from workerpool_operator.core.demand import Work, demand, work_of
 from workerpool_operator.core.measure import measured
 from workerpool_operator.core.observation import Observation, Unavailable
@@ -22,8 +22,7 @@ from workerpool_operator.core.spec import PoolSpec, WhenBusy
 from workerpool_operator.core.windows import remember_highest, remember_lowest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What every rule may look at. ``history`` already holds this observation and its wish."""
 
     observation: Observation
@@ -32,15 +31,6 @@ class Situation:
     work: Work
     unavailable: tuple[Unavailable, ...]
     current: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """A size and why."""
-
-    replicas: int
-    reason: Reason
-    message: str
 
 
 Rule = Callable[[Situation, Answer], Answer | None]
@@ -55,13 +45,12 @@ def decide(observation: Observation, spec: PoolSpec, history: History) -> Decisi
     unavailable = observation.unavailable
     work = work_of(observation, spec)
     measures = measured(observation, spec, history.measures, known=not unavailable)
-    wanted = demand(observation, spec, measures, work)
+    wanted = answer = demand(observation, spec, measures, work)
     history = _remember(history, measures, observation, spec, wanted.replicas, known=not unavailable)
     current = observation.replicas.current
     situation = Situation(
         observation=observation, spec=spec, history=history, work=work, unavailable=unavailable, current=current
     )
-    answer = Answer(replicas=wanted.replicas, reason=wanted.reason, message=wanted.message)
     trace = [_outcome("demand", current, answer)]
     for name, rule in RULES:
         changed = rule(situation, answer)
@@ -74,7 +63,7 @@ def decide(observation: Observation, spec: PoolSpec, history: History) -> Decisi
         reason=answer.reason,
         message=answer.message,
         demand_replicas=wanted.replicas,
-        limits=tuple([outcome.reason for outcome in trace if outcome.reason in LIMITS]),
+        limits=tuple([outcome.reason for outcome in trace if outcome.reason in LIMITS]) if len(trace) > 1 else (),
         trace=tuple(trace),
         history=history,
         look_again_s=spec.poll_interval_s,
@@ -193,8 +182,9 @@ def _pause(situation: Situation, answer: Answer) -> Answer | None:
 def _hold_unreadable(situation: Situation, answer: Answer) -> Answer | None:
     """What cannot be read never lowers the size."""
     current = situation.current
-    settled = answer.reason in (Reason.PAUSED, Reason.PINNED, Reason.FALLBACK)
-    if not situation.unavailable or answer.replicas > current or (settled and answer.replicas == current):
+    if not situation.unavailable or answer.replicas > current:
+        return None
+    if answer.replicas == current and answer.reason in (Reason.PAUSED, Reason.PINNED, Reason.FALLBACK):
         return None
     message = f"holding {current}: {situation.unavailable[0].message}"
     return Answer(replicas=current, reason=Reason.BROKER_UNREADABLE, message=message)
@@ -205,7 +195,7 @@ def _protect_busy(situation: Situation, answer: Answer) -> Answer | None:
 
     Where nobody can tell which replicas are busy, every running job is taken to be on a replica of its own.
     """
-    if situation.spec.scale_down.when_busy is WhenBusy.ALLOW or answer.replicas >= situation.current:
+    if answer.replicas >= situation.current or situation.spec.scale_down.when_busy is WhenBusy.ALLOW:
         return None
     known = situation.observation.replicas.busy
     busy = min(situation.current, situation.work.running if known is None else known)

@@ -11,19 +11,23 @@ from workerpool_operator.core.decision import Wish
 
 def remember_highest(wishes: tuple[Wish, ...], wish: Wish, window_s: float) -> tuple[Wish, ...]:
     """The window with one more wish; its first entry is the highest."""
-    return (*(w for w in _within(wishes, wish.time_s, window_s) if w.replicas > wish.replicas), wish)
+    kept = [old for old in _within(wishes, wish.time_s, window_s) if old.replicas > wish.replicas]
+    return (*kept, wish)
 
 
 def remember_lowest(wishes: tuple[Wish, ...], wish: Wish, window_s: float) -> tuple[Wish, ...]:
     """The window with one more wish; its first entry is the lowest."""
-    return (*(w for w in _within(wishes, wish.time_s, window_s) if w.replicas < wish.replicas), wish)
+    kept = [old for old in _within(wishes, wish.time_s, window_s) if old.replicas < wish.replicas]
+    return (*kept, wish)
 
 
-def _within(wishes: tuple[Wish, ...], now_s: float, window_s: float) -> tuple[Wish, ...]:
+def _within(wishes: tuple[Wish, ...], now_s: float, window_s: float) -> list[Wish]:
     """The wishes not older than the window; those from a future that a clock set back took away are made now."""
     if window_s <= 0:
-        return ()
+        return []
     horizon_s = now_s - window_s
-    return tuple(
-        w if w.time_s <= now_s else Wish(time_s=now_s, replicas=w.replicas) for w in wishes if w.time_s > horizon_s
-    )
+    return [
+        old if old.time_s <= now_s else Wish(time_s=now_s, replicas=old.replicas)
+        for old in wishes
+        if old.time_s > horizon_s
+    ]
