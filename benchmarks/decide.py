@@ -23,12 +23,20 @@ from workerpool_operator.core.observation import InFlight, Observation, QueueDep
 from workerpool_operator.core.policy import decide
 from workerpool_operator.core.spec import PoolSpec
 from workerpool_operator.local.redis_server import RedisServer
-from workerpool_operator.ports import PoolKey, PoolReading, QueueSource, ReplicaState
+from workerpool_operator.ports import PoolKey, PoolReading, QueueSource, ReplicaState, WorkerBeat
 from workerpool_operator.queues.celery import CeleryReader
 from workerpool_operator.queues.inflight import InFlightMemory, estimate
 
 SPEC = PoolSpec(max_replicas=50)
 CALLS = 2_000
+NONE = ReplicaState(current=0, ready=0, leaving=0, silent=0)
+BUSY = ReplicaState(
+    current=1,
+    ready=1,
+    leaving=0,
+    silent=0,
+    beats=(WorkerBeat(hostname="celery@pod", pid=1, active=1, processed=7, age_s=0.5),),
+)
 LATENCY = PoolSpec(max_replicas=50, queue_latency_s=30)
 
 
@@ -48,7 +56,7 @@ def main() -> None:
         "|---|--:|--:|--:|--:|"
     )
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder), append_fsync="no") as server:
-        for load, waiting in (("idle", 0), ("a job waits in each", 1)):
+        for load, waiting, state in (("idle at zero", 0, NONE), ("a job waits in each, a worker busy", 1, BUSY)):
             sources = [_source(number) for number in range(options.pools)]
             with redis.Redis.from_url(server.url) as client:
                 client.flushall()
@@ -56,7 +64,7 @@ def main() -> None:
                     client.lpush(
                         source.queues[0], '{"headers": {"enqueued_at": 1.0}, "properties": {"delivery_tag": "a"}}'
                     )
-            read, decided, wall = asyncio.run(_measure(server.url, sources, options.rounds))
+            read, decided, wall = asyncio.run(_measure(server.url, sources, options.rounds, state))
             print(
                 f"| {load} | {read * 1e3:.1f} | {decided * 1e3:.1f} | {(read + decided) * 1e3:.1f} | {wall * 1e3:.1f} |"
             )
@@ -88,7 +96,9 @@ def _situations() -> Sequence[tuple[str, Observation, PoolSpec]]:
     )
 
 
-async def _measure(url: str, sources: Sequence[QueueSource], rounds: int) -> tuple[float, float, float]:
+async def _measure(
+    url: str, sources: Sequence[QueueSource], rounds: int, state: ReplicaState
+) -> tuple[float, float, float]:
     """CPU seconds of reading and of deciding, and wall seconds of both, in the best round."""
     reader = CeleryReader(url)
     histories = {source.key: History() for source in sources}
@@ -104,11 +114,10 @@ async def _measure(url: str, sources: Sequence[QueueSource], rounds: int) -> tup
                 found = reading.pools[source.key]
                 if not isinstance(found, PoolReading):
                     raise TypeError(f"{source.key} could not be read: {found}")
-                state = ReplicaState(current=1, ready=1, leaving=0, silent=0)
                 in_flight, busy, memories[source.key] = estimate(found, state, memories[source.key], reading.time_s)
                 observation = Observation(
                     time_s=reading.time_s,
-                    replicas=Replicas(current=1, ready=1, busy=busy),
+                    replicas=Replicas(current=state.current, ready=state.ready, busy=busy),
                     queues=found.queues,
                     in_flight=in_flight,
                 )

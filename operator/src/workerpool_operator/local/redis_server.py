@@ -255,7 +255,7 @@ class RedisServer:
         # Its own log line first: on a port in use, somebody else's Redis would answer the PING.
         while not (_READY_LINE in self._log_since(begin) and self._answers()):
             if not self.running:
-                raise RedisStartError(f"Redis did not start on {self.host}:{self.port}: {self._last_words(begin)}")
+                raise RedisStartError(f"Redis did not start on {self.host}:{self.port}: {self._why(begin)}")
             if time.monotonic() > deadline_s:
                 self.kill()
                 raise RedisStartError(
@@ -277,6 +277,11 @@ class RedisServer:
         with self.log.open("rb") as log:
             log.seek(begin)
             return log.read()
+
+    def _why(self, begin: int) -> str:
+        if b"Address already in use" in self._log_since(begin):
+            return "the port is in use; choose another one"
+        return self._last_words(begin)
 
     def _last_words(self, begin: int) -> str:
         lines = self._log_since(begin).decode(errors="replace").splitlines()

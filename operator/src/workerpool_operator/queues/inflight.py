@@ -100,7 +100,8 @@ def estimate(
         now, None where nobody can tell; what to remember. While a ready replica is silent, busy is only known when
         nothing can run unheard: the workers are proven to acknowledge late, and the broker holds nothing for them.
     """
-    memory = _judge(_listen(memory, state, time_s), reading, state, time_s)
+    if memory.workers or state.beats or state.leaving_beats:
+        memory = _judge(_listen(memory, state, time_s), reading, state, time_s)
     busy = _busy(reading, state, memory)
     if isinstance(reading.held, Unavailable):
         return reading.held, busy, memory
@@ -124,7 +125,8 @@ def _in_flight(reading: PoolReading, held: int, state: ReplicaState, memory: InF
 
 
 def _busy(reading: PoolReading, state: ReplicaState, memory: InFlightMemory) -> int | None:
-    busy = len({beat.hostname for beat in state.beats if beat.active > 0})
+    # Replicas on one machine may share a host name, so the process counts too.
+    busy = len({(beat.hostname, beat.pid) for beat in state.beats if beat.active > 0})
     if state.silent == 0:
         return busy
     # An early-acknowledged job of a silent replica is seen nowhere: only late acknowledgement makes 0 held mean idle.

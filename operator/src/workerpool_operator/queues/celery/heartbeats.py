@@ -159,5 +159,7 @@ class Heartbeats:
         cause = error.unavailable.cause
         if cause is not self._complained_of:
             self._complained_of = cause
-            _log.warning("no heartbeats: %s", error.unavailable.message)
+            # A broker that is away says so in every reading; only what heartbeats alone suffer from is news.
+            level = logging.WARNING if cause is Cause.NO_PERMISSION else logging.INFO
+            _log.log(level, "no heartbeats: %s", error.unavailable.message)
         return _REFUSED_RETRY_S if cause in {Cause.AUTH, Cause.NO_PERMISSION} else _RETRY_S
