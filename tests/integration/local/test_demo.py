@@ -20,7 +20,7 @@ KEYS = [
 
 
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [SCRIPTS / "workerpool", "demo", "--output", "out", *arguments]
+    command = [str(SCRIPTS / "workerpool"), "demo", "--output", "out", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=220, check=False)
 
 

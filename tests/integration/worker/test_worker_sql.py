@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +9,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.support.smtp import free_port
 from workerpool_worker.effects import EffectsReader
 from workerpool_worker.jobs.orders.process import process_order
 from workerpool_worker.jobs.orders.stock import read_stock, set_stock
@@ -29,32 +24,6 @@ from workerpool_worker.settings import load_settings
 pytestmark = pytest.mark.integration
 
 THREADS = 8
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL of the session's own, on a loopback port, its data in a folder of its own."""
-    missing = [name for name in ("initdb", "pg_ctl") if shutil.which(name) is None]
-    if missing:
-        pytest.fail(f"{' and '.join(missing)} not on PATH: install PostgreSQL, such as: apt install postgresql")
-    # Not pytest's folder: that is its user's alone, and PostgreSQL refuses to run as root.
-    with tempfile.TemporaryDirectory(prefix="workerpool-pg-") as name:
-        folder, data, port = Path(name), Path(name) / "data", free_port()
-        as_user: list[str] = []
-        if os.geteuid() == 0:
-            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
-            shutil.chown(folder, "postgres", "postgres")
-
-        def run(*command: object) -> None:
-            subprocess.run([*as_user, *map(str, command)], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-
-        run("initdb", "-D", data, "-U", "test", "-A", "trust", "-N")
-        options = f"-k {folder} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off"
-        run("pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
-        try:
-            yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
-        finally:
-            run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
