@@ -1,0 +1,1 @@
+"""The Kubernetes world: WorkerPool objects in, Deployments, status and events out."""
