@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from workerpool_operator.core.decision import Decision, History
 from workerpool_operator.core.observation import ActiveSchedule, Observation, Replicas, Unavailable
@@ -40,6 +41,10 @@ EARLY_SHARE = 0.1
 """A pool whose turn is less than this share of its interval away is read along with those that are due."""
 
 
+BREATHE_EVERY = 50
+"""After so many pools other tasks get a turn: the event loop also answers probes and renews the Lease."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
     """A pool as the loop runs it. ``schedules_at`` tells which schedules are in force at a time (Unix seconds)."""
@@ -62,6 +67,13 @@ class _Tracked:
     due_s: float
     history: History = field(default_factory=History)
     in_flight: InFlightMemory = field(default_factory=InFlightMemory)
+
+
+class _Look(NamedTuple):
+    """What was seen of a pool in this cycle, and what follows from it."""
+
+    observation: Observation
+    decision: Decision
 
 
 class BrokerLoop:
@@ -94,7 +106,10 @@ class BrokerLoop:
         try:
             while True:
                 await self._until_due()
-                await self.cycle()
+                try:
+                    await self.cycle()
+                except Exception:
+                    log.exception("a cycle failed; sizes are held, and the next one comes at its time")
         finally:
             await self._reader.close()
 
@@ -102,13 +117,22 @@ class BrokerLoop:
         """One cycle of the pools that are due."""
         now_s = time.monotonic()
         due = [t for t in self._pools.values() if t.due_s <= now_s + EARLY_SHARE * t.pool.spec.poll_interval_s]
-        if not due:
-            return
-        reading = await self._reader.read([tracked.pool.source for tracked in due])
-        await asyncio.gather(*(self._cycle_of(tracked, reading) for tracked in due))
         for tracked in due:
             # a turn that was missed is skipped, not made up for
             tracked.due_s = max(tracked.due_s, now_s) + tracked.pool.spec.poll_interval_s
+        if not due:
+            return
+        reading = await self._reader.read([tracked.pool.source for tracked in due])
+        moves = []
+        for number, tracked in enumerate(due):
+            look = await self._look(tracked, reading)
+            if look is not None and look.decision.target == look.decision.current:
+                self._report(tracked, look, UNCHANGED, reading)
+            elif look is not None:
+                moves.append(self._move(tracked, look, reading))
+            if number % BREATHE_EVERY == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*moves)
         self.last_cycle_s = time.monotonic()
 
     async def _until_due(self) -> None:
@@ -118,26 +142,40 @@ class BrokerLoop:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), wait_s)
 
-    async def _cycle_of(self, tracked: _Tracked, reading: BrokerReading) -> None:
-        """One pool's cycle. A fault in it is logged and holds that pool only."""
+    async def _look(self, tracked: _Tracked, reading: BrokerReading) -> _Look | None:
+        """Observe and decide for one pool. A fault in it is logged and holds that pool only."""
         pool = tracked.pool
+        if self._pools.get(pool.key) is not tracked:
+            return None  # it was removed while its broker was read
         try:
             observation = await self._observe(tracked, reading)
             decision = decide(observation, pool.spec, tracked.history)
-            tracked.history = decision.history
-            outcome = await self._act(pool.key, decision)
-            self._sink.record(
-                CycleRecord(
-                    key=pool.key,
-                    spec=pool.spec,
-                    observation=observation,
-                    decision=decision,
-                    outcome=outcome,
-                    poll_duration_s=reading.duration_s,
-                )
-            )
         except Exception:
-            log.exception("pool %s: its cycle failed; its size is held", pool.key)
+            log.exception("pool %s: it could not be decided; its size is held", pool.key)
+            return None
+        tracked.history = decision.history
+        return _Look(observation=observation, decision=decision)
+
+    async def _move(self, tracked: _Tracked, look: _Look, reading: BrokerReading) -> None:
+        """Act on a decision that changes the size."""
+        try:
+            outcome = await self._scaler.scale(tracked.pool.key, look.decision)
+        except Exception as error:
+            log.exception("pool %s: it could not be scaled", tracked.pool.key)
+            outcome = Outcome(kind=OutcomeKind.FAILED, message=f"internal error: {error}")
+        self._report(tracked, look, outcome, reading)
+
+    def _report(self, tracked: _Tracked, look: _Look, outcome: Outcome, reading: BrokerReading) -> None:
+        self._sink.record(
+            CycleRecord(
+                key=tracked.pool.key,
+                spec=tracked.pool.spec,
+                observation=look.observation,
+                decision=look.decision,
+                outcome=outcome,
+                poll_duration_s=reading.duration_s,
+            )
+        )
 
     async def _observe(self, tracked: _Tracked, reading: BrokerReading) -> Observation:
         pool, now_s = tracked.pool, self._clock()
@@ -162,11 +200,6 @@ class BrokerLoop:
             in_flight=in_flight,
             schedules=tracked.pool.schedules_at(now_s),
         )
-
-    async def _act(self, key: PoolKey, decision: Decision) -> Outcome:
-        if decision.target == decision.current:
-            return UNCHANGED
-        return await self._scaler.scale(key, decision)
 
 
 def _replicas(state: ReplicaState, *, busy: int | None) -> Replicas:
