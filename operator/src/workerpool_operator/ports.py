@@ -143,7 +143,11 @@ class Scaler(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CycleRecord:
-    """One pool's cycle, whole: what was seen, what was decided, what came of it. Every sink reads this one record."""
+    """One pool's cycle, whole: what was seen, what was decided, what came of it. Every sink reads this one record.
+
+    ``lag_s`` is how much later than due the cycle began, ``act_duration_s`` the time from the observation until the
+    outcome was known.
+    """
 
     key: PoolKey
     spec: PoolSpec
@@ -151,6 +155,8 @@ class CycleRecord:
     decision: Decision
     outcome: Outcome
     poll_duration_s: float = 0.0
+    lag_s: float = 0.0
+    act_duration_s: float = 0.0
 
 
 class NoticeKind(enum.StrEnum):
