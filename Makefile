@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN = .venv/bin
 PATHS = operator worker tests benchmarks tools
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format generate bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
@@ -28,6 +28,10 @@ check: .venv/.ready ## the gate: format, lint, types, layers, lock file
 format: .venv/.ready ## put the code into the house's form
 	@$(RUN)/ruff format --quiet $(PATHS)
 	@$(RUN)/ruff check --fix --quiet $(PATHS)
+
+generate: .venv/.ready ## renew what is made from the model: manifests/crd.yaml, the tables of docs/workerpool.md
+	@$(RUN)/workerpool crd > manifests/crd.yaml.new && mv manifests/crd.yaml.new manifests/crd.yaml
+	@$(RUN)/python -m workerpool_operator.resource.reference docs/workerpool.md
 
 bench: .venv/.ready ## measure speed, beside the alternative
 	@for f in benchmarks/*.py; do echo "== $$f"; $(RUN)/python $$f || exit 1; done

@@ -112,3 +112,11 @@ def demo(*, chaos: str | None, as_json: bool, web: int | None, output: Path, see
 
     wanted = Chaos(chaos) if chaos else None
     sys.exit(run_demo(DemoArguments(output=output, chaos=wanted, as_json=as_json, web_port=web, seed=seed)))
+
+
+@main.command()
+def crd() -> None:
+    """Print the CustomResourceDefinition of WorkerPool: `workerpool crd | kubectl apply --server-side -f -`."""
+    from workerpool_operator.kube.crd import crd_yaml  # noqa: PLC0415 - only this command needs it
+
+    click.echo(crd_yaml(), nl=False)

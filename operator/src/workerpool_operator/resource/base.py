@@ -10,12 +10,16 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 RESERVED_PREFIX: Final = "workerpool.dev/"
 """Labels and annotations under this prefix are the operator's own."""
 
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
+
+ATOMIC: Final[JsonDict] = {"x-kubernetes-map-type": "atomic"}
+"""For parts that server-side apply must not mix from two authors, such as a reference."""
 
 
 class Model(BaseModel):

@@ -8,9 +8,9 @@ import re
 from typing import Annotated, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from workerpool_operator.resource.base import ConfigKey, DnsSubdomain, Model
+from workerpool_operator.resource.base import ATOMIC, ConfigKey, DnsSubdomain, Model
 
 TLS_SCHEMES: Final = ("rediss", "rediss+sentinel")
 SENTINEL_SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
@@ -30,6 +30,8 @@ class Layout(enum.StrEnum):
 
 class SecretKeyRef(Model):
     """One key of a Secret in the pool's own namespace."""
+
+    model_config = ConfigDict(json_schema_extra=ATOMIC)
 
     name: DnsSubdomain = Field(description="Name of the Secret; it lies in the pool's own namespace.")
     key: ConfigKey = Field(description="The key of the Secret that holds the value.")

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, JsonValue, PlainValidator, StringConstra
 from pydantic.config import JsonDict
 
 from workerpool_operator.resource.base import (
+    ATOMIC,
     ENV_PREFIX,
     INT32_MAX,
     INT64_MAX,
@@ -28,7 +29,7 @@ from workerpool_operator.resource.base import (
     Model,
     ShortText,
 )
-from workerpool_operator.resource.quantity import MAX_LENGTH, PATTERN, check_quantity
+from workerpool_operator.resource.quantity import MAX_LENGTH, NOT_NEGATIVE, check_quantity
 
 PRESERVE: Final[JsonDict] = {"x-kubernetes-preserve-unknown-fields": True}
 
@@ -46,7 +47,8 @@ Quantity = Annotated[
         {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
-            "pattern": PATTERN,
+            "minimum": 0,
+            "pattern": NOT_NEGATIVE,
             "maxLength": MAX_LENGTH,
         }
     ),
@@ -57,11 +59,15 @@ Open = Annotated[dict[str, JsonValue], Field(max_length=64)]
 class LocalRef(Model):
     """An object in the pool's own namespace, by name."""
 
+    model_config = ConfigDict(json_schema_extra=ATOMIC)
+
     name: DnsSubdomain = Field(description="Name of the object; it lies in the pool's own namespace.")
 
 
 class KeyRef(Model):
     """One key of a Secret or ConfigMap in the pool's own namespace."""
+
+    model_config = ConfigDict(json_schema_extra=ATOMIC)
 
     name: DnsSubdomain = Field(description="Name of the Secret or ConfigMap; it lies in the pool's own namespace.")
     key: ConfigKey = Field(description="The key that holds the value.")
@@ -77,12 +83,16 @@ class SourceRef(LocalRef):
 class FieldRef(Model):
     """A field of the pod."""
 
+    model_config = ConfigDict(json_schema_extra=ATOMIC)
+
     field_path: ShortText = Field(description="Path of the field, such as metadata.name.")
     api_version: ShortText | None = Field(default=None, description="Version of the schema of the path; default v1.")
 
 
 class ResourceFieldRef(Model):
     """A request or limit of a container."""
+
+    model_config = ConfigDict(json_schema_extra=ATOMIC)
 
     resource: ShortText = Field(description="The resource, such as limits.memory.")
     container_name: DnsLabel | None = Field(default=None, description="The container; default: the worker's own.")
@@ -180,6 +190,8 @@ class LabelRequirement(Model):
 
 class LabelSelector(Model):
     """Pods, by their labels."""
+
+    model_config = ConfigDict(json_schema_extra=ATOMIC)
 
     match_labels: Labels = Field(default_factory=dict, description="Labels they have.")
     match_expressions: tuple[LabelRequirement, ...] = Field(

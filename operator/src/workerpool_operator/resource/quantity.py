@@ -20,6 +20,7 @@ from decimal import Decimal
 MAX_LENGTH = 32
 # "E" alone is exa; with digits after it, it is an exponent.
 PATTERN = r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
+NOT_NEGATIVE = PATTERN.replace("[+-]?", "[+]?", 1)
 _QUANTITY = re.compile(PATTERN)
 _FACTORS = {
     "": Decimal(1),
@@ -54,6 +55,6 @@ def check_quantity(value: str | int) -> str | int:
     Raises:
         ValueError: it is neither.
     """
-    if parse_quantity(value) < 0:
+    if parse_quantity(value) < 0 or str(value).startswith("-"):
         raise ValueError("must not be negative")
     return value

@@ -60,33 +60,33 @@ def with_reference(page: str) -> str:
     return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
 
 
-def _resolved(field: _Schema, root: _Schema) -> dict[str, Any]:
+def resolved(field: _Schema, root: _Schema) -> dict[str, Any]:
     """A field's schema without references and without the branch that stands for "not set"."""
-    resolved = dict(field)
+    plain = dict(field)
     options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
-        resolved = {**_resolved(options[0], root), **{key: field[key] for key in field if key != "anyOf"}}
-    if "$ref" in resolved:
-        name = resolved.pop("$ref").removeprefix("#/$defs/")
-        resolved = {**root["$defs"][name], **resolved}
-    return resolved
+        plain = {**resolved(options[0], root), **{key: field[key] for key in field if key != "anyOf"}}
+    if "$ref" in plain:
+        name = plain.pop("$ref").removeprefix("#/$defs/")
+        plain = {**root["$defs"][name], **plain}
+    return plain
 
 
 def _fields(schema: _Schema, root: _Schema, prefix: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
     for name, raw in schema.get("properties", {}).items():
         path = f"{prefix}.{name}" if prefix else name
-        field = _resolved(raw, root)
+        field = resolved(raw, root)
         yield path, field, name in schema.get("required", ())
-        items = _resolved(field.get("items", {}), root)
+        items = resolved(field.get("items", {}), root)
         yield from _fields(field, root, path)
         yield from _fields(items, root, f"{path}[]")
 
 
 def _row(path: str, field: _Schema, root: _Schema, *, required: bool) -> str:
     default = "**required**" if required else _default(field)
-    bounds = "; ".join(_bounds(field, root))
+    limits = "; ".join(bounds(field, root))
     description = " ".join(str(field.get("description", "")).split())
-    cells = (f"`{path}`", _type(field, root), default, bounds, description)
+    cells = (f"`{path}`", _type(field, root), default, limits, description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -106,14 +106,15 @@ def _type(field: _Schema, root: _Schema) -> str:
         return "quantity"
     values = field.get("additionalProperties")
     if field.get("type") == "array":
-        return f"list of {_type(_resolved(field.get('items', {}), root), root)}"
+        return f"list of {_type(resolved(field.get('items', {}), root), root)}"
     if isinstance(values, Mapping) and "properties" not in field:
-        kind = _type(_resolved(values, root), root)
+        kind = _type(resolved(values, root), root)
         return f"mapping to {kind}" if kind else "mapping"
     return _WORDS.get(str(field.get("type")), "")
 
 
-def _bounds(field: _Schema, root: _Schema) -> Iterator[str]:
+def bounds(field: _Schema, root: _Schema) -> Iterator[str]:
+    """The bounds of a field in words, such as ``0 to 1000``."""
     least, most = field.get("minimum"), field.get("maximum")
     if least is not None or most is not None:
         yield f"{least} to {most}" if most is not None else f"at least {least}"
@@ -125,7 +126,7 @@ def _bounds(field: _Schema, root: _Schema) -> Iterator[str]:
         if high in field and "x-kubernetes-int-or-string" not in field:
             yield f"{field.get(low, 0)} to {field[high]} {noun}"
     if field.get("type") == "array":
-        yield from (f"each {bound}" for bound in _bounds(_resolved(field.get("items", {}), root), root))
+        yield from (f"each {bound}" for bound in bounds(resolved(field.get("items", {}), root), root))
 
 
 def main(path: str) -> None:

@@ -19,7 +19,7 @@ class Rule:
 
     ``at`` is the path whose schema carries ``cel`` (``self`` is the value there; ``[]`` are the entries of a list);
     an empty ``cel`` means that the schema says it in another way, or that the rule is not for Kubernetes.
-    ``message`` is what the API server says.
+    ``message`` is what the API server says, of ``field`` under that path (``.minReplicas``), of the whole without it.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Rule:
     find: Callable[[Document], Iterable[Problem]]
     cel: str = ""
     message: str = ""
+    field: str = ""
     worlds: frozenset[World] = frozenset(World)
 
 

@@ -23,19 +23,34 @@ RULES: Final[tuple[Rule, ...]] = (
         find=spec_rules.min_at_most_max,
         cel="self.minReplicas <= self.maxReplicas",
         message="minReplicas must not be more than maxReplicas",
+        field=".minReplicas",
     ),
     Rule(
         name="replicas-at-most-max",
         at="spec",
-        find=spec_rules.sizes_at_most_max,
+        find=spec_rules.pin_at_most_max,
+        cel="!has(self.replicas) || self.replicas <= self.maxReplicas",
+        message="replicas must not be more than maxReplicas",
+        field=".replicas",
+    ),
+    Rule(
+        name="fallback-at-most-max",
+        at="spec",
+        find=spec_rules.fallback_at_most_max,
+        cel=("!has(self.scaling) || !has(self.scaling.fallback) || self.scaling.fallback.replicas <= self.maxReplicas"),
+        message="scaling.fallback.replicas must not be more than maxReplicas",
+        field=".scaling.fallback.replicas",
+    ),
+    Rule(
+        name="schedules-at-most-max",
+        at="spec",
+        find=spec_rules.schedules_at_most_max,
         cel=(
-            "(!has(self.replicas) || self.replicas <= self.maxReplicas) && "
-            "(!has(self.scaling) || !has(self.scaling.fallback) || "
-            "self.scaling.fallback.replicas <= self.maxReplicas) && "
-            "(!has(self.scaling) || !has(self.scaling.schedules) || "
-            "self.scaling.schedules.all(s, s.minReplicas <= self.maxReplicas))"
+            "!has(self.scaling) || !has(self.scaling.schedules) || "
+            "self.scaling.schedules.all(s, s.minReplicas <= self.maxReplicas)"
         ),
-        message="replicas, fallback.replicas and schedules[].minReplicas must not be more than maxReplicas",
+        message="minReplicas of a schedule must not be more than maxReplicas",
+        field=".scaling.schedules",
     ),
     Rule(
         name="worker-or-deployment",
@@ -46,14 +61,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(name="no-local-deployment", at="spec.deploymentRef", find=spec_rules.no_local_deployment, worlds=_LOCAL),
     Rule(name="local-needs-command", at="spec.worker", find=spec_rules.local_needs_command, worlds=_LOCAL),
-    Rule(
-        name="broker-required",
-        at="spec",
-        find=spec_rules.broker_required,
-        cel="has(self.broker)",
-        message="broker is required",
-        worlds=_KUBERNETES,
-    ),
+    Rule(name="broker-required", at="spec", find=spec_rules.broker_required, worlds=_KUBERNETES),
     Rule(
         name="broker-address",
         at="spec.broker",
@@ -75,6 +83,7 @@ RULES: Final[tuple[Rule, ...]] = (
         find=spec_rules.ca_needs_tls,
         cel="!has(self.caSecretRef) || !has(self.url) || self.url.startsWith('rediss')",
         message="caSecretRef is of use only with a rediss:// or rediss+sentinel:// url",
+        field=".caSecretRef",
     ),
     Rule(name="queues-unique", at="spec.queues", find=unique("name", "spec", "queues")),
     Rule(name="schedules-unique", at="spec.scaling.schedules", find=unique("name", "spec", "scaling", "schedules")),
@@ -84,6 +93,7 @@ RULES: Final[tuple[Rule, ...]] = (
         find=spec_rules.start_is_not_end,
         cel="self.start != self.end",
         message="start and end must differ",
+        field=".end",
     ),
     Rule(name="env-unique", at="spec.worker.env", find=unique("name", "spec", "worker", "env")),
     Rule(
@@ -126,8 +136,27 @@ RULES: Final[tuple[Rule, ...]] = (
             "self.volumes.exists(v, v.name == m.name))"
         ),
         message="each of volumeMounts must name one of volumes",
+        field=".volumeMounts",
     ),
-    Rule(name="requests-within-limits", at="spec.worker.resources", find=worker_rules.requests_within_limits),
+    Rule(
+        name="one-sub-path",
+        at="spec.worker.volumeMounts[]",
+        find=worker_rules.one_sub_path,
+        cel="!(has(self.subPath) && has(self.subPathExpr))",
+        message="set at most one of subPath and subPathExpr",
+    ),
+    Rule(
+        name="requests-within-limits",
+        at="spec.worker.resources",
+        find=worker_rules.requests_within_limits,
+        cel=(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || "
+            "!isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k])) || "
+            "!quantity(string(self.requests[k])).isGreaterThan(quantity(string(self.limits[k]))))"
+        ),
+        message="requests must not be more than limits",
+        field=".requests",
+    ),
     Rule(
         name="tolerations",
         at="spec.worker.tolerations[]",
@@ -140,12 +169,16 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         name="reserved-labels",
-        at="spec.worker",
+        at="spec.worker.podLabels",
         find=worker_rules.reserved_labels,
-        cel=(
-            "(!has(self.podLabels) || self.podLabels.all(k, !k.startsWith('workerpool.dev/'))) && "
-            "(!has(self.podAnnotations) || self.podAnnotations.all(k, !k.startsWith('workerpool.dev/')))"
-        ),
-        message="labels and annotations under workerpool.dev/ are the operator's own",
+        cel="self.all(k, !k.startsWith('workerpool.dev/'))",
+        message="labels under workerpool.dev/ are the operator's own",
+    ),
+    Rule(
+        name="reserved-annotations",
+        at="spec.worker.podAnnotations",
+        find=worker_rules.reserved_annotations,
+        cel="self.all(k, !k.startsWith('workerpool.dev/'))",
+        message="annotations under workerpool.dev/ are the operator's own",
     ),
 )

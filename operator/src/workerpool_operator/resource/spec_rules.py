@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from workerpool_operator.resource.errors import Problem
 from workerpool_operator.resource.model import DEFAULT_MAX_REPLICAS
@@ -22,17 +22,31 @@ def min_at_most_max(document: Document) -> Iterator[Problem]:
         yield Problem(path=("spec", "minReplicas"), message=message)
 
 
-def sizes_at_most_max(document: Document) -> Iterator[Problem]:
-    """A pinned size, a fallback and a schedule's minimum are not more than the largest size."""
+def pin_at_most_max(document: Document) -> Iterator[Problem]:
+    """A pinned size is not more than the largest."""
+    return _at_most_max(document, [(("spec", "replicas"), number_at(document, "spec", "replicas"))])
+
+
+def fallback_at_most_max(document: Document) -> Iterator[Problem]:
+    """The size while the broker is away is not more than the largest."""
+    path = ("spec", "scaling", "fallback", "replicas")
+    return _at_most_max(document, [(path, number_at(document, *path))])
+
+
+def schedules_at_most_max(document: Document) -> Iterator[Problem]:
+    """A schedule's minimum is not more than the largest size."""
+    schedules = entries_at(document, "spec", "scaling", "schedules")
+    return _at_most_max(
+        document, (((*path, "minReplicas"), number_at(entry, "minReplicas")) for path, entry in schedules)
+    )
+
+
+def _at_most_max(document: Document, sizes: Iterable[tuple[Path, int | None]]) -> Iterator[Problem]:
     given = value_at(document, "spec", "maxReplicas")
     most = DEFAULT_MAX_REPLICAS if given is None else number_at(document, "spec", "maxReplicas")
     if most is None:
         return
     default = " (its default)" if given is None else ""
-    places: list[Path] = [("spec", "replicas"), ("spec", "scaling", "fallback", "replicas")]
-    sizes = [(path, number_at(document, *map(str, path))) for path in places]
-    for path, schedule in entries_at(document, "spec", "scaling", "schedules"):
-        sizes.append(((*path, "minReplicas"), number_at(schedule, "minReplicas")))
     for path, size in sizes:
         if size is not None and size > most:
             yield Problem(path=path, message=f"{size} is more than maxReplicas {most}{default}")

@@ -41,6 +41,11 @@ def mounts_name_volumes(document: Document) -> Iterator[Problem]:
         name = mount.get("name")
         if isinstance(name, str) and name not in volumes:
             yield Problem(path=(*path, "name"), message="is not the name of one of spec.worker.volumes")
+
+
+def one_sub_path(document: Document) -> Iterator[Problem]:
+    """What is mounted of a volume is said once."""
+    for path, mount in entries_at(document, "spec", "worker", "volumeMounts"):
         if "subPath" in mount and "subPathExpr" in mount:
             yield Problem(path=path, message="set at most one of subPath and subPathExpr")
 
@@ -86,9 +91,17 @@ def tolerations_make_sense(document: Document) -> Iterator[Problem]:
 
 def reserved_labels(document: Document) -> Iterator[Problem]:
     """The operator's own labels are left to it."""
-    for field in ("podLabels", "podAnnotations"):
-        value = value_at(document, "spec", "worker", field)
-        for key in value if isinstance(value, Mapping) else ():
-            if isinstance(key, str) and key.startswith(RESERVED_PREFIX):
-                message = f"keys under {RESERVED_PREFIX} are the operator's own; remove it"
-                yield Problem(path=("spec", "worker", field, key), message=message)
+    return _reserved(document, "podLabels")
+
+
+def reserved_annotations(document: Document) -> Iterator[Problem]:
+    """The operator's own annotations are left to it."""
+    return _reserved(document, "podAnnotations")
+
+
+def _reserved(document: Document, field: str) -> Iterator[Problem]:
+    value = value_at(document, "spec", "worker", field)
+    for key in value if isinstance(value, Mapping) else ():
+        if isinstance(key, str) and key.startswith(RESERVED_PREFIX):
+            message = f"keys under {RESERVED_PREFIX} are the operator's own; remove it"
+            yield Problem(path=("spec", "worker", field, key), message=message)
