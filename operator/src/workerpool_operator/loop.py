@@ -67,6 +67,7 @@ class _Tracked:
     due_s: float
     history: History = field(default_factory=History)
     in_flight: InFlightMemory = field(default_factory=InFlightMemory)
+    lag_s: float = 0.0
 
 
 class _Look(NamedTuple):
@@ -74,6 +75,7 @@ class _Look(NamedTuple):
 
     observation: Observation
     decision: Decision
+    seen_s: float
 
 
 class BrokerLoop:
@@ -118,6 +120,7 @@ class BrokerLoop:
         now_s = time.monotonic()
         due = [t for t in self._pools.values() if t.due_s <= now_s + EARLY_SHARE * t.pool.spec.poll_interval_s]
         for tracked in due:
+            tracked.lag_s = max(0.0, now_s - tracked.due_s)
             # a turn that was missed is skipped, not made up for
             tracked.due_s = max(tracked.due_s, now_s) + tracked.pool.spec.poll_interval_s
         if not due:
@@ -149,12 +152,13 @@ class BrokerLoop:
             return None  # it was removed while its broker was read
         try:
             observation = await self._observe(tracked, reading)
+            seen_s = time.monotonic()
             decision = decide(observation, pool.spec, tracked.history)
         except Exception:
             log.exception("pool %s: it could not be decided; its size is held", pool.key)
             return None
         tracked.history = decision.history
-        return _Look(observation=observation, decision=decision)
+        return _Look(observation=observation, decision=decision, seen_s=seen_s)
 
     async def _move(self, tracked: _Tracked, look: _Look, reading: BrokerReading) -> None:
         """Act on a decision that changes the size."""
@@ -166,6 +170,8 @@ class BrokerLoop:
         self._report(tracked, look, outcome, reading)
 
     def _report(self, tracked: _Tracked, look: _Look, outcome: Outcome, reading: BrokerReading) -> None:
+        if self._pools.get(tracked.pool.key) is not tracked:
+            return  # removed while it was scaled: the reports have forgotten it and must not learn of it again
         self._sink.record(
             CycleRecord(
                 key=tracked.pool.key,
@@ -174,6 +180,8 @@ class BrokerLoop:
                 decision=look.decision,
                 outcome=outcome,
                 poll_duration_s=reading.duration_s,
+                lag_s=tracked.lag_s,
+                act_duration_s=time.monotonic() - look.seen_s,
             )
         )
 
