@@ -16,13 +16,13 @@ QUEUES_ANNOTATION: Final = f"{RESERVED_PREFIX}queues"
 BROKER_REVISION_ANNOTATION: Final = f"{RESERVED_PREFIX}broker-revision"
 """On the pods: changes when the Secret with the broker's address does, so that the workers are renewed."""
 
-DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
+DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 """On a pod: among equally ready ones a ReplicaSet removes the one with the lowest first."""
 
 FIELD_MANAGER: Final = "workerpool-operator"
 """Owns what is rendered, by server-side apply."""
 
-SCALE_MANAGER: Final = "workerpool-operator-scale"
+SCALER_MANAGER: Final = "workerpool-operator-scaler"
 """Owns ``spec.replicas`` and nothing else: see :mod:`workerpool_operator.kube.render`."""
 
 CONTAINER: Final = "worker"

@@ -5,11 +5,11 @@ back at every apply. But a Deployment made without it starts with 1 pod. So a De
 
 1. apply :func:`creation` as ``FIELD_MANAGER``, **without force**. It holds ``initial_replicas``. Should the Deployment
    exist after all (a stale cache), whoever owns its replicas makes this a conflict, and nothing is changed.
-2. apply :func:`replicas_claim` as ``SCALE_MANAGER``: now both own the field.
+2. apply :func:`replicas_claim` as ``SCALER_MANAGER``: now both own the field.
 
 From then on :func:`deployment` is applied as ``FIELD_MANAGER`` with force: it gives its share of the field up and the
 value stays. Without the second request (a crash in between) the API server would put the default, 1, until the next
-poll scales the pool. Scaling goes through the scale subresource as ``SCALE_MANAGER``.
+poll scales the pool. Scaling goes through the scale subresource as ``SCALER_MANAGER``.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def creation(pool: WorkerPool, *, uid: str, broker_revision: str | None = None) 
 
 
 def replicas_claim(pool: WorkerPool, replicas: int) -> Body:
-    """The apply with which ``SCALE_MANAGER`` comes to own the size of the pool's Deployment, and only that."""
+    """The apply with which ``SCALER_MANAGER`` comes to own the size of the pool's Deployment, and only that."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
