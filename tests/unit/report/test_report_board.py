@@ -10,8 +10,7 @@ import pytest
 from tests.unit.report.records import AWAY, EMAIL, START_S, make_notice, make_record
 from workerpool_operator.core.decision import Reason
 from workerpool_operator.core.observation import Cause, QueueDepth, Unavailable
-from workerpool_operator.ports import CycleRecord, Notice, NoticeKind, Outcome, OutcomeKind, PoolKey
-from workerpool_operator.report import prometheus
+from workerpool_operator.ports import CycleRecord, Notice, NoticeKind, Outcome, OutcomeKind
 from workerpool_operator.report.board import Board, Progress
 from workerpool_operator.report.fanout import Sinks, say_on_stderr
 from workerpool_operator.report.state import marks, state
@@ -53,11 +52,9 @@ def test_a_broker_that_is_away_is_one_trouble_and_a_first_reading_is_none() -> N
     wait = Unavailable(cause=Cause.NOT_YET_READ, message="")
     board.record(make_record(ready=wait, running=wait))
     assert board.broker_up is None
-    assert not board.pools[EMAIL].broker_errors
     board.record(make_record(queues={"a": AWAY, "b": AWAY}, running=AWAY))
     assert board.broker_up is False
     assert [trouble.text for trouble in board.pools[EMAIL].troubles] == [AWAY.message]
-    assert board.pools[EMAIL].broker_errors == {"Unreachable": 1}
     board.record(make_record())
     assert board.broker_up is True
 
@@ -154,24 +151,3 @@ def test_the_state_is_json_with_nulls_and_messages_as_they_are() -> None:
     assert pool["notices"][0]["bad"] is True
     assert told["progress"] == {"text": "second wave", "done": 40, "total": 120}
     assert told["messages"] == ["a message"]
-
-
-def test_metrics_have_the_designs_names_and_no_sample_for_the_unknown() -> None:
-    board = Board()
-    email = make_record(ready=38, running=2, oldest_job_s=3.5, scheduled=5, target=4, reason=Reason.WORK_WAITING)
-    board.record(email)
-    board.record(make_record(key=PoolKey(namespace="shop", name='o"\\\n'), ready=AWAY, running=AWAY))
-    text = prometheus.render(board)
-    labels = '{namespace="default",pool="email"'
-    assert f'workerpool_queue_ready_jobs{labels},queue="email"}} 38\n' in text
-    assert f'workerpool_queue_scheduled_jobs{labels},queue="email"}} 5\n' in text
-    assert f'workerpool_queue_oldest_job_seconds{labels},queue="email"}} 3.5\n' in text
-    assert f"workerpool_running_jobs{labels}}} 2\n" in text
-    assert f"workerpool_desired_replicas{labels}}} 4\n" in text
-    assert f'workerpool_scale_events_total{labels},direction="up",reason="WorkWaiting"}} 1\n' in text
-    assert f"workerpool_poll_duration_seconds_count{labels}}} 1\n" in text
-    other = '{namespace="shop",pool="o\\"\\\\\\n"'
-    assert f"workerpool_broker_up{other}}} 0\n" in text
-    assert f'workerpool_broker_errors_total{other},kind="Unreachable"}} 1\n' in text
-    assert f"workerpool_queue_ready_jobs{other}" not in text
-    assert f"workerpool_running_jobs{other}" not in text

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from workerpool_operator.core.observation import Cause
 from workerpool_operator.ports import CycleRecord, Notice, NoticeKind, OutcomeKind, PoolKey
 from workerpool_operator.report.numbers import Numbers, Trouble, numbers, troubles
+from workerpool_operator.report.prometheus_store import MetricStore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +40,7 @@ class Progress:
 class PoolView:
     """All that is kept of one pool. Views read it; only the board writes it.
 
-    ``scale_events`` counts by (direction, reason), ``broker_errors`` by cause, the peaks are those since the start.
+    ``scale_events`` counts by (direction, reason), the peaks are those since the start.
     ``longest_oldest_job_s`` is the greatest age in seconds that a waiting job was seen at.
     """
 
@@ -48,9 +49,7 @@ class PoolView:
     notices: deque[Notice]
     record: CycleRecord | None = None
     scale_events: Counter[tuple[str, str]] = field(default_factory=Counter)
-    broker_errors: Counter[str] = field(default_factory=Counter)
     cycles: int = 0
-    poll_seconds: float = 0.0
     started: int = 0
     crashes: int = 0
     kills: int = 0
@@ -96,6 +95,8 @@ class Board:
         self._progress: Progress | None = None
         self.version = 0
         """Grows with every change."""
+        self.metrics = MetricStore()
+        """What the page's metrics are made of."""
 
     @property
     def pools(self) -> Mapping[PoolKey, PoolView]:
@@ -131,6 +132,7 @@ class Board:
 
     def record(self, record: CycleRecord) -> None:
         """Keep the record and what it adds to the history."""
+        self.metrics.record(record)
         view = self._view(record.key)
         view.record = record
         now = numbers(record)
@@ -159,6 +161,7 @@ class Board:
 
     def forget(self, key: PoolKey) -> None:
         """Drop a pool that is no more."""
+        self.metrics.forget(key)
         if self._pools.pop(key, None) is not None:
             self._changed()
 
@@ -183,13 +186,9 @@ class Board:
 
 def _count(view: PoolView, record: CycleRecord) -> None:
     view.cycles += 1
-    view.poll_seconds += record.poll_duration_s
     direction = record.decision.direction
     if record.outcome.kind is OutcomeKind.APPLIED and direction != "none":
         view.scale_events[direction, record.decision.reason.value] += 1
-    # one round trip that failed is one error, however many queues it was to read
-    causes = {part.cause for part in record.observation.unavailable} - {Cause.NOT_YET_READ}
-    view.broker_errors.update(cause.value for cause in causes)
 
 
 def _raise_peaks(view: PoolView, now: Numbers) -> None:
