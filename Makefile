@@ -24,6 +24,7 @@ check: .venv/.ready ## the gate: format, lint, types, layers, lock file
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports --no-logo
 	@$(RUN)/python tools/house_rules.py
+	@$(RUN)/workerpool crd | cmp -s - manifests/crd.yaml || { echo "manifests/crd.yaml is not the model's: make generate"; exit 1; }
 
 format: .venv/.ready ## put the code into the house's form
 	@$(RUN)/ruff format --quiet $(PATHS)

@@ -24,25 +24,29 @@ class Validation:
 _FIVE_FIELDS: Final = "must be a cron expression of five fields: minute hour day-of-month month day-of-week"
 _PASSWORD: Final = "url holds a password: keep the whole URL in a Secret and name that in urlSecretRef"  # noqa: S105
 
-# Rules on one text, not patterns in the schema: their messages say what to do, and never repeat what was given.
+# What a bound of the schema does not say, or would not say well. Those on the url are its parent's: of a text that a
+# rule is on, the API server repeats the value, which may hold a password.
 FIELD_VALIDATIONS: Final = (
     Validation(
-        at="spec.broker.url",
-        rule=r"!self.matches('^[^:]*://[^/?#]*(:|%3[aA])[^/?#]+@')",
+        at="spec.broker",
+        rule=r"!has(self.url) || !self.url.matches('^[^:]*://[^/?#]*(:|%3[aA])[^/?#]+@')",
         message=_PASSWORD,
+        field=".url",
     ),
     Validation(
-        at="spec.broker.url",
-        rule=r"!self.matches('(?i)[?&][^=&#]*password=[^&#]')",
+        at="spec.broker",
+        rule=r"!has(self.url) || !self.url.matches('(?i)[?&][^=&#]*password=[^&#]')",
         message=_PASSWORD,
+        field=".url",
     ),
     Validation(
-        at="spec.broker.url",
-        rule=r"self.matches('^(rediss?([+]sentinel)?|unix)://[!-~]+$')",
+        at="spec.broker",
+        rule=r"!has(self.url) || self.url.matches('^(rediss?([+]sentinel)?|unix)://[!-~]+$')",
         message=(
             "url must begin with redis://, rediss://, redis+sentinel://, rediss+sentinel:// or unix:// "
             "(such as redis://redis:6379/0)"
         ),
+        field=".url",
     ),
     Validation(
         at="spec.broker.priorities",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from workerpool_operator.resource.base import INT32_MAX, Model
+from workerpool_operator.resource.base import INT32_MAX, MEANING_OF_PATTERN, Model
 from workerpool_operator.resource.reference import bounds, resolved
 
 Schema = dict[str, Any]
@@ -46,11 +46,11 @@ _TRANSLATED: Final = frozenset(
         "items",
         "additionalProperties",
         "patternProperties",
+        "propertyNames",
         "anyOf",
     }
 )
-_DROPPED: Final = frozenset({"title", "propertyNames", "$defs"})
-"""``propertyNames``: a structural schema cannot bound the names of a map's entries; the operator does."""
+_DROPPED: Final = frozenset({"title", "$defs"})
 
 
 def structural(model: type[Model]) -> Schema:
@@ -99,7 +99,20 @@ def _object(field: _Root, root: _Root) -> Schema:
     entries = next((entry for entry in values if isinstance(entry, Mapping)), None)
     if entries is None:
         raise ValueError("a mapping says nothing of its values")
-    return {"additionalProperties": _node(entries, root)}
+    return {"additionalProperties": _node(entries, root), **_key_rules(field)}
+
+
+def _key_rules(field: _Root) -> Schema:
+    """The form of a map's keys, which a structural schema can only say in CEL."""
+    longest = field.get("propertyNames", {}).get("maxLength")
+    rules = [
+        {
+            "rule": f"self.all(k, k.size() <= {longest} && k.matches(r'{pattern}'))",
+            "message": f"a key {MEANING_OF_PATTERN[pattern]}",
+        }
+        for pattern in field.get("patternProperties", {})
+    ]
+    return {"x-kubernetes-validations": rules} if rules else {}
 
 
 def _default(field: _Root, node: Schema) -> Schema:

@@ -13,9 +13,9 @@ from pydantic import Field, StringConstraints
 from workerpool_operator.resource.base import (
     INT64_MAX,
     QUEUE_NAME,
-    Annotations,
     DnsLabel,
-    Labels,
+    LabelKey,
+    LabelValue,
     Model,
     ShortText,
 )
@@ -27,6 +27,12 @@ API_VERSION: Final = "workerpool.dev/v1alpha1"
 KIND: Final = "WorkerPool"
 DEFAULT_BACKLOG_PER_REPLICA: Final = 10
 DEFAULT_MAX_REPLICAS: Final = 10
+
+# As wide as the API server's own bounds: kubectl keeps a copy of the whole pool in an annotation.
+ObjectLabels = Annotated[dict[LabelKey, LabelValue], Field(max_length=4096)]
+ObjectAnnotations = Annotated[
+    dict[ShortText, Annotated[str, StringConstraints(max_length=2**18)]], Field(max_length=4096)
+]
 
 QueueName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=QUEUE_NAME)]
 
@@ -44,8 +50,8 @@ class Metadata(Model):
         description="Name of the pool: also of its Deployment, and the value of a label of its pods."
     )
     namespace: DnsLabel = Field(default="default", description="Namespace of the pool and of all it refers to.")
-    labels: Labels = Field(default_factory=dict, description="Labels of the pool itself.")
-    annotations: Annotations = Field(default_factory=dict, description="Annotations of the pool itself.")
+    labels: ObjectLabels = Field(default_factory=dict, description="Labels of the pool itself.")
+    annotations: ObjectAnnotations = Field(default_factory=dict, description="Annotations of the pool itself.")
     uid: ShortText | None = Field(default=None, description="Identity of the object; set by the API server.")
     resource_version: ShortText | None = Field(
         default=None, description="Version of the object; set by the API server."

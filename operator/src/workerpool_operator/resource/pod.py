@@ -249,7 +249,7 @@ class Affinity(Model):
 class Volume(Model):
     """A volume of the pods: its name, and one kind of source as in a pod, which the API server judges."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=PRESERVE)
+    model_config = ConfigDict(extra="allow", json_schema_extra={**PRESERVE, "minProperties": 2, "maxProperties": 2})
     __pydantic_extra__: dict[str, JsonValue]
 
     name: DnsLabel = Field(description="Name of the volume, unique in the list; volumeMounts refer to it.")

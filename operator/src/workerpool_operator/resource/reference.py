@@ -124,7 +124,8 @@ def bounds(field: _Schema, root: _Schema) -> Iterator[str]:
         ("minProperties", "maxProperties", "entries"),
     ):
         if high in field and "x-kubernetes-int-or-string" not in field:
-            yield f"{field.get(low, 0)} to {field[high]} {noun}"
+            least, most = field.get(low, 0), field[high]
+            yield f"{least} to {most} {noun}" if least != most else f"{most} {noun}"
     if field.get("type") == "array":
         yield from (f"each {bound}" for bound in bounds(resolved(field.get("items", {}), root), root))
 
