@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.redis", "tests.support.postgres"]
+pytest_plugins = ["tests.support.redis", "tests.support.postgres", "tests.support.control_plane.plugin"]

@@ -1,0 +1,46 @@
+"""One program of the control plane as a child process that writes to a log file and ends with the tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+LAST_LINES = 15
+STOP_S = 10
+
+
+class Child:
+    """A running program; ``log`` has what it said."""
+
+    def __init__(self, program: Path, arguments: list[str], folder: Path) -> None:
+        self.name = program.name
+        self.log = folder / f"{self.name}.log"
+        # Where util-linux is: the kernel ends the program with us, even when we are killed.
+        setpriv = shutil.which("setpriv")
+        guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*guard, str(program), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Fail with its last log lines when it has ended."""
+        status = self._process.poll()
+        if status is not None:
+            lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+            raise AssertionError("\n".join([f"{self.name} ended with status {status}; {self.log} ends:", *lines]))
+
+    def stop(self) -> None:
+        """End it; it has nothing to save, so it is not asked twice."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
