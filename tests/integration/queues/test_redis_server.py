@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,8 +16,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from workerpool_operator.local import redis_server as module
-from workerpool_operator.local.redis_server import RedisMissingError, RedisServer, RedisStartError, install_hint
+from workerpool_operator.local import redis_binary as module
+from workerpool_operator.local.folder_lock import in_use
+from workerpool_operator.local.redis_binary import RedisMissingError, install_hint
+from workerpool_operator.local.redis_server import RedisServer, RedisStartError
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +54,32 @@ def test_what_cannot_run_is_one_clear_line(tmp_path: Path) -> None:
 def test_bad_configuration_shows_the_log(tmp_path: Path) -> None:
     with pytest.raises(RedisStartError, match="nonsense"):
         RedisServer(tmp_path, config=["nonsense yes"]).start()
+
+
+def test_one_folder_is_one_servers(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as first:
+        assert in_use(tmp_path)
+        with pytest.raises(RedisStartError, match=re.escape(f"{tmp_path} is in use")) as caught:
+            RedisServer(tmp_path).start()
+        assert "\n" not in str(caught.value)
+        assert f"port {first.port}\n" in (tmp_path / "redis.conf").read_text(), "the other's configuration was changed"
+    assert not in_use(tmp_path)
+    assert not in_use(tmp_path / "nowhere")
+
+
+def test_a_folder_with_odd_characters(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / 'my "quoted" \\ föld er') as server, redis.Redis.from_url(server.url) as client:
+        assert client.ping()
+        assert (server.folder / "appendonlydir").is_dir()
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(RedisStartError, match=f"cannot write to .*: {os.strerror(errno.ENOSPC)}"):
+        RedisServer(tmp_path).start()
 
 
 def test_a_password_is_wanted_and_is_not_in_the_process_list(make_redis: Callable[..., RedisServer]) -> None:

@@ -25,7 +25,8 @@ from workerpool_operator.demo.recorder import Recorder
 from workerpool_operator.demo.rush import Rush
 from workerpool_operator.demo.shop import CATALOGUE, MAIL_FROM, RUSH_HOUR, STOCK_EACH, Wave
 from workerpool_operator.demo.summary import Figures, show
-from workerpool_operator.local.redis_server import RedisServerError
+from workerpool_operator.local.folder_lock import in_use
+from workerpool_operator.local.redis_binary import RedisServerError
 from workerpool_operator.local.run import logging_to, showing, stop_signals
 from workerpool_operator.local.world import LocalError, LocalOptions, LocalWorld
 from workerpool_operator.ports import Sink
@@ -88,6 +89,8 @@ def prepare(output: Path) -> None:
         if output.is_dir() and any(output.iterdir()):
             if not (output / MARKER).exists():
                 raise DemoError(f"{output} is not empty and is no demo's folder: name another one with --output")
+            if in_use(output / "state" / "redis"):
+                raise DemoError(f"{output}: a demo still runs there: wait for it, or name another one with --output")
             shutil.rmtree(output)
         output.mkdir(parents=True, exist_ok=True)
         (output / MARKER).touch()

