@@ -11,6 +11,7 @@ from workerpool_worker.runtime import headers, logs
 from workerpool_worker.runtime.delivery import delivery_config, pool_key
 from workerpool_worker.runtime.drain import DrainStep
 from workerpool_worker.runtime.fetch import FetchStep
+from workerpool_worker.runtime.heartbeat import Heartbeat, HeartbeatStep
 from workerpool_worker.runtime.recovery import RecoveryStep
 from workerpool_worker.settings import Settings, load_settings
 
@@ -20,12 +21,14 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("workerpool", set_as_current=True)
     app.conf.update(delivery_config(settings))
     app.workerpool_drain_seconds = settings.drain_seconds  # type: ignore[attr-defined]
+    app.workerpool_heartbeat = Heartbeat(settings.heartbeat_file)  # type: ignore[attr-defined]
     # Without a pool's own keys the unacknowledged jobs are shared with workers that write no leases.
     if settings.pool is not None:
         app.workerpool_holders_key = pool_key(settings, "holders")  # type: ignore[attr-defined]
     app.steps["consumer"].add(FetchStep)
     app.steps["consumer"].add(RecoveryStep)
     app.steps["consumer"].add(DrainStep)
+    app.steps["consumer"].add(HeartbeatStep)
     headers.install()
     tasks.register(app, settings)
     tasks.preload_in_children(settings)

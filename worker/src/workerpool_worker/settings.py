@@ -88,6 +88,9 @@ class Settings(BaseModel):
     )
     payment_provider: Literal["sandbox"] = _setting("sandbox", "PAYMENT_PROVIDER", meaning="who is asked for the money")
     sandbox_latency_ms: int = _setting(0, "SANDBOX_LATENCY_MS", meaning="time a sandbox charge takes", ge=0, le=600_000)
+    heartbeat_file: Path | None = _setting(
+        None, "WORKERPOOL_HEARTBEAT_FILE", meaning="file touched while the worker lives, for probes"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "INFO", "WORKERPOOL_LOG_LEVEL", meaning="DEBUG also shows Celery's own lines"
     )

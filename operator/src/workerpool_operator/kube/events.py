@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from workerpool_operator.core.observation import Cause
-from workerpool_operator.kube.names import FIELD_MANAGER, common_labels
+from workerpool_operator.kube.names import FIELD_MANAGER, selector_labels
 from workerpool_operator.kube.problems import Problem, in_order
 from workerpool_operator.kube.status import timestamp
 from workerpool_operator.ports import CycleRecord, OutcomeKind, PoolKey
@@ -92,7 +92,7 @@ def _broker_events(record: CycleRecord, previous: CycleRecord | None) -> list[Ev
     now = _unreadable(record)
     before = _unreadable(previous) if previous is not None else {}
     events = [
-        _event(Severity.WARNING, EventReason.BROKER_UNREADABLE, f"{kind}: {trouble.text}; the size is held")
+        _event(Severity.WARNING, EventReason.BROKER_UNREADABLE, f"{kind}: {trouble.text}")
         for kind, trouble in now.items()
         if kind not in before
     ]
@@ -193,7 +193,7 @@ def event_body(event: EventToSend, key: PoolKey, *, uid: str, time_s: float, ins
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{key.name}.{tail}", "namespace": key.namespace, "labels": common_labels(key.name)},
+        "metadata": {"name": f"{key.name}.{tail}", "namespace": key.namespace, "labels": selector_labels(key.name)},
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": KIND,

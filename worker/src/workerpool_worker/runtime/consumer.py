@@ -9,6 +9,8 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
+from workerpool_worker.runtime.heartbeat import heartbeat_of
+
 _log = logging.getLogger("workerpool_worker.broker")
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -20,6 +22,11 @@ class PoolConsumer(Consumer):
         """Connect, for ever if need be; a line every ten seconds says that it is still trying."""
         began = time.monotonic()
         said = -_SECONDS_BETWEEN_LINES
+        heartbeat = heartbeat_of(self.app)
+
+        def between_tries() -> None:
+            heartbeat.beat()
+            maybe_shutdown()
 
         def on_error(error: Exception, _interval: float) -> None:
             nonlocal said
@@ -29,7 +36,7 @@ class PoolConsumer(Consumer):
                 _log.warning("cannot reach the broker %s: %s; trying again", conn.as_uri(), error)
 
         conn.ensure_connection(
-            on_error, None, interval_start=0.1, interval_step=0.1, interval_max=0.5, callback=maybe_shutdown
+            on_error, None, interval_start=0.1, interval_step=0.1, interval_max=0.5, callback=between_tries
         )
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0

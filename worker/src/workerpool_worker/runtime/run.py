@@ -31,8 +31,10 @@ def run_worker(settings: Settings) -> int:
     # The container decides whom we run as; only JSON is read, which is what Celery's warning is about.
     warnings.filterwarnings("ignore", message=".*superuser privileges.*")
     from workerpool_worker.app import create_app
+    from workerpool_worker.runtime.heartbeat import heartbeat_of
 
     app = create_app(settings)
+    heartbeat_of(app).begin()
     process.mark_main()
     outcomes.install()
     name = settings.worker_name or f"{settings.pool or 'worker'}-{os.getpid()}@{socket.gethostname()}"
