@@ -81,6 +81,7 @@ class Api:
         config.load_kube_config(str(kubeconfig), client_configuration=settings)  # type: ignore[no-untyped-call]
         settings.retries = False
         self.url = str(settings.host)
+        self.ca_file = Path(settings.ssl_ca_cert) if settings.ssl_ca_cert else None
         self._client = client.ApiClient(settings)
 
     def __enter__(self) -> Self:
@@ -95,7 +96,14 @@ class Api:
         self._client.close()  # type: ignore[no-untyped-call]
 
     def request(
-        self, method: str, where: str, body: Any = None, *, content_type: str = "application/json", **query: Any
+        self,
+        method: str,
+        where: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        timeout_s: float = 30,
+        **query: Any,
     ) -> Answer:
         """One request; a refusal is an answer like any other."""
         pairs: list[tuple[str, str]] = [(key, str(value)) for key, value in query.items() if value is not None]
@@ -103,7 +111,7 @@ class Api:
         self._client.update_params_for_auth(headers, pairs, ["BearerToken"], where, method, body)
         url = f"{self.url}{where}" + (f"?{urlencode(pairs)}" if pairs else "")
         response = self._client.rest_client.pool_manager.request(
-            method, url, headers=headers, body=None if body is None else json.dumps(body), timeout=30
+            method, url, headers=headers, body=None if body is None else json.dumps(body), timeout=timeout_s
         )
         try:
             return Answer(response.status, json.loads(response.data))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .api import Api, Object, path
 from .kubeconfig import write_kubeconfig
+from .local import LocalControlPlane
 
 SYSTEM_NAMESPACE = "workerpool-system"
 TOKEN_S = 6 * 3600
@@ -21,7 +21,8 @@ class ControlPlane:
     folder: Path  # for files that belong to the session
     ca_file: Path | None
     kubectl: Path | None
-    said: str
+    said: str  # where it comes from
+    local: LocalControlPlane | None = None  # its processes, where they are ours
     _users: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     @property
@@ -33,6 +34,11 @@ class ControlPlane:
     def admin_kubeconfig(self) -> Path:
         """May do everything."""
         return self.api.kubeconfig
+
+    def check(self) -> None:
+        """Fail with the last log lines of a process of ours that has ended."""
+        if self.local is not None:
+            self.local.check()
 
     def kubeconfig_for(self, user: str, *, namespace: str = SYSTEM_NAMESPACE) -> Path:
         """A kubeconfig of ``admin``, or of the service account ``workerpool-<user>``, made when it is missing.
@@ -64,13 +70,7 @@ class ControlPlane:
         )
 
 
-def find_kubectl() -> Path | None:
-    """The kubectl that is installed."""
-    found = shutil.which("kubectl")
-    return Path(found) if found else None
-
-
 def is_established(crd: Object) -> bool:
     """Whether the API server serves a CustomResourceDefinition already."""
-    conditions = crd.get("status", {}).get("conditions", [])
+    conditions = crd.get("status", {}).get("conditions") or []
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Collection, Mapping
+import fcntl
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from .programs import NAMES, Programs, UnavailableError, cache_folder, in_folder
+from .at_hand import Assets, Cache, OnPath
+from .build import GoBuild
+from .download import Download
+from .programs import NAMES, Programs, UnavailableError, cache_folder
+
+Say = Callable[[str], None]
 
 
 class Provider(Protocol):
@@ -17,65 +22,64 @@ class Provider(Protocol):
     name: str
 
     def find(self, names: Collection[str]) -> Mapping[str, Path]:
-        """Those of the programs it has; raises UnavailableError with the reason when it has none of them."""
+        """Those of the programs it has; raises UnavailableError with the reason when it can give none."""
 
 
-class Assets:
-    """The folder that ``KUBEBUILDER_ASSETS`` names, as other Kubernetes projects have it."""
+class Search:
+    """The programs found so far, and why others were not."""
 
-    name = "$KUBEBUILDER_ASSETS"
+    def __init__(self) -> None:
+        self.found: dict[str, Path] = {}
+        self.used: list[str] = []
+        self.why: list[str] = []
 
-    def find(self, names: Collection[str]) -> Mapping[str, Path]:
-        folder = os.environ.get("KUBEBUILDER_ASSETS")
-        if not folder:
-            raise UnavailableError("not set")
-        return in_folder(Path(folder), names)
+    @property
+    def missing(self) -> list[str]:
+        """The programs still to be found."""
+        return [name for name in NAMES if name not in self.found]
 
-
-class OnPath:
-    """kubectl may be any that is installed; the servers may not, they would be of any version."""
-
-    name = "PATH"
-
-    def find(self, names: Collection[str]) -> Mapping[str, Path]:
-        found = shutil.which("kubectl") if "kubectl" in names else None
-        return {"kubectl": Path(found)} if found else {}
-
-
-class Cache:
-    """What an earlier run downloaded or built."""
-
-    name = "the cache"
-
-    def find(self, names: Collection[str]) -> Mapping[str, Path]:
-        return in_folder(cache_folder(), names)
+    def ask(self, providers: Collection[Provider]) -> None:
+        """Ask one provider after the other until nothing is missing."""
+        for provider in providers:
+            if not self.missing:
+                return
+            try:
+                more = provider.find(self.missing)
+            except UnavailableError as error:
+                self.why.append(f"{provider.name}: {error}")
+                continue
+            self.found.update(more)
+            if more:
+                self.used.append(f"{', '.join(more)} from {provider.name}")
 
 
-PROVIDERS: tuple[Provider, ...] = (Assets(), OnPath(), Cache())
-
-
-def find_programs(providers: Collection[Provider] = PROVIDERS) -> Programs:
-    """Find every program, each at the first provider that has it.
+def find_programs(say: Say) -> Programs:
+    """Find every program, each at the first provider that has it; ``say`` is told what takes time.
 
     Raises:
         UnavailableError: Some are nowhere; the text says which, and what each provider said.
     """
-    found: dict[str, Path] = {}
-    used: list[str] = []
-    why: list[str] = []
-    for provider in providers:
-        missing = [name for name in NAMES if name not in found]
-        if not missing:
-            break
+    search = Search()
+    search.ask([Assets(), OnPath(), Cache()])
+    if search.missing:
         try:
-            more = provider.find(missing)
-        except UnavailableError as error:
-            why.append(f"{provider.name}: {error}")
-            continue
-        found.update(more)
-        if more:
-            used.append(f"{', '.join(more)} from {provider.name}")
-    missing = [name for name in NAMES if name not in found]
-    if missing:
-        raise UnavailableError(f"no {', '.join(missing)} ({'; '.join(why)})")
-    return Programs(paths=found, said="; ".join(used))
+            with _alone(cache_folder(), say):
+                search.ask([Cache(), Download(say), GoBuild(say)])
+        except OSError as error:
+            search.why.append(f"cache folder: {error}")
+    if search.missing:
+        raise UnavailableError(f"no {', '.join(search.missing)} ({'; '.join(search.why)})")
+    return Programs(paths=search.found, said="; ".join(search.used))
+
+
+@contextmanager
+def _alone(folder: Path, say: Say) -> Iterator[None]:
+    """Keep other test runs of this user from fetching the same at the same time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another test run is fetching the control plane's programs; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ from tests.support.waiting import eventually
 
 from .api import Api, Object, collection_of, path
 from .cluster import ControlPlane, is_established
-from .find import find_programs
+from .external import external_control_plane
 from .local import LocalControlPlane
 from .nodes import ready_nodes, start_nodes
+from .not_run import SOURCE
+from .programs import Programs
 
 RBAC = Path(__file__).resolve().parents[3] / "manifests" / "rbac.yaml"
 
@@ -32,46 +34,64 @@ def custom_resources() -> list[Object]:
 
 
 @pytest.fixture(scope="session")
-def local_control_plane(
-    tmp_path_factory: pytest.TempPathFactory, custom_resources: list[Object]
-) -> Iterator[LocalControlPlane]:
-    """Our own processes."""
-    local = LocalControlPlane(find_programs(), tmp_path_factory.mktemp("control-plane"))
+def control_plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, custom_resources: list[Object]
+) -> Iterator[ControlPlane]:
+    """A real API server with the controllers around it, one a session."""
+    source = request.config.stash[SOURCE]
+    folder = tmp_path_factory.mktemp("control-plane")
+    if isinstance(source, Path):
+        with external_control_plane(source, folder) as plane:
+            install(plane.api, custom_resources)
+            yield plane
+    else:
+        with local_control_plane(source, folder, custom_resources) as plane:
+            yield plane
+
+
+@contextmanager
+def local_control_plane(programs: Programs, folder: Path, definitions: list[Object]) -> Iterator[ControlPlane]:
+    """Our own processes, for as long as the context lasts."""
+    local = LocalControlPlane(programs, folder)
     try:
         local.start_server()
         with Api(local.admin_kubeconfig) as api:
-            install(api, custom_resources)
-        local.start_controllers()
-        yield local
+            install(api, definitions)
+            local.start_controllers()
+            yield ControlPlane(
+                api=api,
+                folder=folder,
+                ca_file=local.ca_file,
+                kubectl=programs["kubectl"],
+                said=programs.said,
+                local=local,
+            )
     finally:
         local.close()
 
 
 @pytest.fixture(scope="session")
-def control_plane(local_control_plane: LocalControlPlane) -> Iterator[ControlPlane]:
-    """A real API server with the controllers around it, one a session."""
-    local = local_control_plane
-    with Api(local.admin_kubeconfig) as api:
-        yield ControlPlane(
-            api=api,
-            folder=local.folder,
-            ca_file=local.ca_file,
-            kubectl=local.programs["kubectl"],
-            said=local.programs.said,
-        )
+def simulated_nodes(control_plane: ControlPlane) -> list[str]:
+    """The names of nodes on which pods become ready; ask for it wherever pods matter.
 
+    A cluster that is not ours has nodes of its own.
+    """
+    if control_plane.local is not None:
+        start_nodes(control_plane.local)
 
-@pytest.fixture(scope="session")
-def simulated_nodes(local_control_plane: LocalControlPlane, control_plane: ControlPlane) -> list[str]:
-    """The names of nodes on which pods become ready; ask for it wherever pods matter."""
-    start_nodes(local_control_plane)
-    return eventually(lambda: ready_nodes(control_plane.api), 30, "the simulated nodes are ready")
+    def ready() -> list[str]:
+        control_plane.check()
+        return ready_nodes(control_plane.api)
+
+    return eventually(ready, 30, "nodes are ready")
 
 
 @pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
-    """The API as the administrator."""
-    return control_plane.api
+def api(control_plane: ControlPlane) -> Iterator[Api]:
+    """The API as the administrator; the test fails by name if a process of the control plane has ended."""
+    control_plane.check()
+    yield control_plane.api
+    control_plane.check()
 
 
 @pytest.fixture
