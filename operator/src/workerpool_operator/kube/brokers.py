@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import ApiError, Forbidden, KubeApi, NotFound
+from workerpool_operator.kube.problems import Problem, ProblemKind, secret_key_missing, secret_missing
 from workerpool_operator.kube.registry import Name, PoolObject
 from workerpool_operator.resource import WorkerPool
 from workerpool_operator.resource.broker import SecretKeyRef
@@ -38,11 +39,17 @@ class Address:
 
 
 class BrokerProblemError(Exception):
-    """A pool's broker cannot be known. The text names the field or the Secret, never a value."""
+    """A pool's broker cannot be known. The problem names the field or the Secret, never a value."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 @dataclass(slots=True)
 class _Read:
+    """What a Secret held; without data and problem it does not exist."""
+
     data: dict[str, str] | None
     problem: str
     at_s: float
@@ -71,7 +78,13 @@ class Brokers:
         if broker.ca_secret_ref is not None:
             ca_pem = await self._value(pool.namespace, broker.ca_secret_ref, "spec.broker.caSecretRef")
         if not url:
-            raise BrokerProblemError("spec.broker: set exactly one of url and urlSecretRef")
+            kind = ProblemKind.SECRET_UNUSABLE if broker.url_secret_ref is not None else ProblemKind.INVALID_SPEC
+            text = (
+                "spec.broker.urlSecretRef: the value is empty"
+                if broker.url_secret_ref
+                else "spec.broker: names no Redis"
+            )
+            raise BrokerProblemError(Problem(kind=kind, message=text))
         self._check_host(url)
         return Address(layout=broker.layout.value, url=url, ca_pem=ca_pem)
 
@@ -94,15 +107,18 @@ class Brokers:
 
     async def _value(self, namespace: str, ref: SecretKeyRef, field: str) -> str:
         read = await self._read((namespace, ref.name))
+        if read.data is None and not read.problem:
+            raise BrokerProblemError(secret_missing(field, secret=ref.name))
         if read.data is None:
-            raise BrokerProblemError(f"{field}: {read.problem}")
+            raise BrokerProblemError(Problem(kind=ProblemKind.SECRET_UNUSABLE, message=f"{field}: {read.problem}"))
         value = read.data.get(ref.key)
         if value is None:
-            raise BrokerProblemError(f"{field}: secret {ref.name} has no key {ref.key}: add it, or correct the name")
+            raise BrokerProblemError(secret_key_missing(field, secret=ref.name, key=ref.key))
         try:
             return base64.b64decode(value, validate=True).decode("utf-8")
         except (binascii.Error, ValueError):
-            raise BrokerProblemError(f"{field}: key {ref.key} of secret {ref.name} is not text") from None
+            text = f"{field}: key {ref.key} of secret {ref.name} is not text"
+            raise BrokerProblemError(Problem(kind=ProblemKind.SECRET_UNUSABLE, message=text)) from None
 
     async def _read(self, name: Name) -> _Read:
         known, now_s = self._secrets.get(name), self._clock()
@@ -115,7 +131,7 @@ class Brokers:
         try:
             body = await self._api.get(paths.secret(*name))
         except NotFound:
-            return _Read(data=None, problem=f"secret {name[1]} does not exist in namespace {name[0]}", at_s=now_s)
+            return _Read(data=None, problem="", at_s=now_s)
         except Forbidden as error:
             return _Read(data=None, problem=f"secret {name[1]} may not be read: {error}", at_s=now_s)
         except ApiError as error:
@@ -131,7 +147,8 @@ class Brokers:
             return
         for host in hosts_of(url):
             if not any(fnmatch.fnmatchcase(host, pattern) for pattern in self._allowed):
-                raise BrokerProblemError(f"spec.broker: host {host} is not among --allowed-broker-hosts")
+                text = f"spec.broker: host {host} is not among those the operator may talk to (--allowed-broker-hosts)"
+                raise BrokerProblemError(Problem(kind=ProblemKind.BROKER_NOT_ALLOWED, message=text))
 
 
 def hosts_of(url: str) -> list[str]:

@@ -11,13 +11,22 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from workerpool_operator.core.observation import ActiveSchedule
-from workerpool_operator.kube.api import ApiError
+from workerpool_operator.kube.api import ApiError, Forbidden, Invalid
 from workerpool_operator.kube.brokers import Address, BrokerProblemError, Brokers
 from workerpool_operator.kube.loops import Loops
 from workerpool_operator.kube.owned import ForeignObjectError, Owned
+from workerpool_operator.kube.problems import (
+    Problem,
+    ProblemKind,
+    foreign_deployment,
+    invalid_spec,
+    target_autoscaled,
+    target_not_found,
+    target_shared,
+)
 from workerpool_operator.kube.registry import PoolObject, Registry
 from workerpool_operator.loop import Pool
 from workerpool_operator.ports import PoolKey, QueueSource
@@ -35,31 +44,21 @@ LOOK_AGAIN_S = 30.0
 
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 CHECK_S = 0.25
+SOON_S = 5.0
+"""A pool with something wrong is looked at this often: a Secret that is created tells nobody."""
+
+LEAVE_ALONE = frozenset(
+    {ProblemKind.TARGET_SHARED, ProblemKind.TARGET_AUTOSCALED, ProblemKind.FOREIGN_DEPLOYMENT, ProblemKind.INVALID_SPEC}
+)
+"""Problems with which the Deployment of the pool's name is not touched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What keeps a pool from being run as it says. Empty lists: nothing does.
-
-    ``problems`` are wrong in its spec, ``broker`` in where its broker is, ``conflict`` in what it scales, ``trouble``
-    is the API server's.
-    """
-
-    problems: tuple[str, ...] = ()
-    broker: str = ""
-    conflict: str = ""
-    missing: str = ""
-    trouble: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.problems or self.broker or self.conflict or self.missing or self.trouble)
+Problems = tuple[Problem, ...]
 
 
 @dataclass(slots=True)
 class _Tracked:
-    standing: Standing = field(default_factory=Standing)
+    problems: Problems = ()
     uid: str = ""
     placed: tuple[int, Address] | None = None
     """The generation of the spec, and the broker, with which the pool runs on a loop."""
@@ -76,7 +75,7 @@ class Controller:
         owned: The objects that pools own.
         loops: The loops that decide sizes.
         leads: Whether this process leads at this moment.
-        on_standing: Told what stands in a pool's way, after each look; None when the pool is gone.
+        on_problems: Told what is wrong with a pool after each look; None when the pool is gone.
     """
 
     def __init__(
@@ -87,10 +86,10 @@ class Controller:
         owned: Owned,
         loops: Loops,
         leads: Callable[[], bool],
-        on_standing: Callable[[PoolKey, Standing | None], None],
+        on_problems: Callable[[PoolKey, Problems | None], None],
     ) -> None:
         self._registry, self._brokers, self._owned, self._loops = registry, brokers, owned, loops
-        self._leads, self._on_standing = leads, on_standing
+        self._leads, self._on_problems = leads, on_problems
         self._tracked: dict[PoolKey, _Tracked] = {}
         self._marked: dict[PoolKey, None] = {}
         self._wake = asyncio.Event()
@@ -108,7 +107,13 @@ class Controller:
     def blocked(self, key: PoolKey) -> str | None:
         """Why the Deployment of a pool must be left alone, None where it need not."""
         tracked = self._tracked.get(key)
-        return None if tracked is None else tracked.standing.conflict or None
+        problems = tracked.problems if tracked is not None else ()
+        return next((one.message for one in problems if one.kind in LEAVE_ALONE), None)
+
+    def generation(self, key: PoolKey) -> int | None:
+        """The generation of the spec with which a pool runs on a loop, None while it runs on none."""
+        tracked = self._tracked.get(key)
+        return tracked.placed[0] if tracked is not None and tracked.placed is not None else None
 
     async def run(self) -> None:
         """Look at marked pools until cancelled."""
@@ -130,7 +135,7 @@ class Controller:
                 await self._look(key)
             except Exception:
                 log.exception("pool %s: looking at it failed; it is looked at again", key)
-                self._later(key, Standing(trouble="internal error, see the operator's log"))
+                self._later(key)
 
     async def _mark_due(self) -> None:
         while True:
@@ -152,80 +157,84 @@ class Controller:
         tracked = self._tracked.setdefault(key, _Tracked())
         tracked.uid = known.uid
         if known.pool is None:
-            self._loops.remove(key)
-            self._settle(key, Standing(problems=known.problems))
+            self._unplace(key)
+            self._settle(key, (invalid_spec(known.problems),))
             return
         try:
-            standing = await self._bring_about(known, known.pool)
+            self._settle(key, await self._bring_about(known, known.pool))
+        except (Invalid, Forbidden) as error:
+            refused = Problem(kind=ProblemKind.APPLY_REFUSED, message=str(error))
+            self._settle(key, (*tracked.problems, refused))
+            self._later(key)
         except ApiError as error:
             log.warning("pool %s: %s", key, error, extra={"pool": key.name, "namespace": key.namespace})
-            self._later(key, Standing(trouble=str(error)))
-            return
-        self._settle(key, standing)
+            self._later(key)
 
-    async def _bring_about(self, known: PoolObject, pool: WorkerPool) -> Standing:
-        """Make what is missing, and run the pool on its broker's loop; returns what stands in its way."""
-        conflict, missing = self._conflict(known), ""
-        broker = ""
+    async def _bring_about(self, known: PoolObject, pool: WorkerPool) -> Problems:
+        """Make what is missing, and run the pool on its broker's loop; returns what is wrong."""
+        problems, address = self._conflicts(known), None
         try:
             address = await self._brokers.address(pool)
         except BrokerProblemError as error:
-            address, broker = None, str(error)
-        if not conflict:
+            problems += (error.problem,)
+        # known before anything moves: what must be left alone is left alone from the first cycle on
+        self._tracked[known.key].problems = problems
+        if not any(problem.kind in LEAVE_ALONE for problem in problems):
             try:
                 await self._owned.ensure(known, pool, broker_revision=self._brokers.revision(pool))
             except ForeignObjectError as error:
-                conflict = str(error)
-        if pool.spec.deployment_ref is not None and known.target not in self._registry.deployments:
-            missing = f"spec.deploymentRef: there is no Deployment {known.target[1]} in namespace {known.target[0]}"
-        # known before the pool runs: its first cycle must not move what it must leave alone
-        self._tracked[known.key].standing = Standing(broker=broker, conflict=conflict, missing=missing)
-        if address is None or missing:
-            self._loops.remove(known.key)
-        else:
-            broker = self._place(known, pool, address)
-        return Standing(broker=broker, conflict=conflict, missing=missing)
+                problems += (foreign_deployment(str(error)),)
+                self._tracked[known.key].problems = problems
+        if known.target not in self._registry.deployments:
+            if pool.spec.deployment_ref is not None:
+                problems += (target_not_found(known.target[1]),)
+            address = None
+        if address is None:
+            self._unplace(known.key)
+            return problems
+        return problems + self._place(known, pool, address)
 
-    def _place(self, known: PoolObject, pool: WorkerPool, address: Address) -> str:
+    def _conflicts(self, known: PoolObject) -> Problems:
+        rivals = self._registry.rivals_of(known.key)
+        if rivals:
+            return (target_shared(known.target[1], pool=rivals[0].name),)
+        autoscaler = self._registry.autoscaler_of(known.target)
+        return () if autoscaler is None else (target_autoscaled(known.target[1], autoscaler=autoscaler),)
+
+    def _unplace(self, key: PoolKey) -> None:
+        self._loops.remove(key)
+        self._tracked[key].placed = None
+
+    def _place(self, known: PoolObject, pool: WorkerPool, address: Address) -> Problems:
         """Run a pool on its broker's loop, unless it runs there with this very spec; returns what is wrong."""
         tracked = self._tracked[known.key]
         if tracked.placed == (known.generation, address) and known.key in self._loops:
-            return ""
+            return ()
         try:
             self._loops.put(loop_pool(pool), address)
         except LayoutError as error:
-            return f"spec.{error}"
+            self._unplace(known.key)
+            return (invalid_spec([f"spec.{error}"]),)
         tracked.placed = (known.generation, address)
-        return ""
+        return ()
 
-    def _conflict(self, known: PoolObject) -> str:
-        rivals = self._registry.rivals_of(known.key)
-        if rivals:
-            return f"pool {rivals[0].name} scales Deployment {known.target[1]} already: remove one of the two"
-        autoscaler = self._registry.autoscaler_of(known.target)
-        if autoscaler is not None:
-            return f"HorizontalPodAutoscaler {autoscaler} scales Deployment {known.target[1]}: remove one of the two"
-        return ""
-
-    def _settle(self, key: PoolKey, standing: Standing) -> None:
+    def _settle(self, key: PoolKey, problems: Problems) -> None:
         tracked = self._tracked[key]
-        tracked.standing, tracked.failures, tracked.due_s = standing, 0, time.monotonic() + LOOK_AGAIN_S
-        if standing.broker or standing.missing:
-            tracked.due_s = time.monotonic() + RETRY_S[3]
-        self._on_standing(key, standing)
+        tracked.problems, tracked.failures = problems, 0
+        tracked.due_s = time.monotonic() + (SOON_S if problems else LOOK_AGAIN_S)
+        self._on_problems(key, problems)
 
-    def _later(self, key: PoolKey, standing: Standing) -> None:
+    def _later(self, key: PoolKey) -> None:
         """Look again after a failure, ever less often."""
         tracked = self._tracked.setdefault(key, _Tracked())
         tracked.due_s = time.monotonic() + RETRY_S[min(tracked.failures, len(RETRY_S) - 1)]
         tracked.failures += 1
-        self._on_standing(key, standing)
 
     def _forget(self, key: PoolKey) -> None:
         tracked = self._tracked.pop(key, None)
         if tracked is not None:
             self._owned.forget(tracked.uid)
-        self._on_standing(key, None)
+        self._on_problems(key, None)
 
 
 def loop_pool(pool: WorkerPool) -> Pool:

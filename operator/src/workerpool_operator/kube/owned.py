@@ -24,7 +24,7 @@ STAMP = "workerpool.dev/applied"
 
 
 class ForeignObjectError(Exception):
-    """An object of the name that a pool needs exists, and is not the pool's. It is left alone."""
+    """A Deployment of the name that a pool needs exists, and is not the pool's. It is left alone."""
 
 
 class Owned:
@@ -47,10 +47,7 @@ class Owned:
             return
         live = self._registry.deployments.get(known.target)
         if live is not None and live.owner_uid != known.uid:
-            raise ForeignObjectError(
-                f"a Deployment {known.target[1]} exists and is not this pool's: delete or rename it, "
-                "or scale it with spec.deploymentRef"
-            )
+            raise ForeignObjectError(known.target[1])
         body = stamped(deployment(pool, uid=known.uid, broker_revision=broker_revision))
         if live is None:
             await self._create(known, pool, body)

@@ -8,7 +8,7 @@ server is newer than events that are still under way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workerpool_operator.kube.names import DELETION_COST, POOL_LABEL
@@ -51,6 +51,7 @@ class DeploymentObject:
     version: int
     generation: int
     replicas: int
+    pods: int
     ready: int
     owner_uid: str | None
     match_labels: Body
@@ -118,6 +119,7 @@ def deployment_object(body: Body) -> DeploymentObject:
         version=version_of(body),
         generation=int(metadata.get("generation") or 0),
         replicas=1 if replicas is None else int(replicas),
+        pods=int(status.get("replicas") or 0),
         ready=int(status.get("readyReplicas") or 0),
         owner_uid=str(owner.get("uid")) if owner is not None else None,
         match_labels=dict((spec.get("selector") or {}).get("matchLabels") or {}),
@@ -282,7 +284,7 @@ class Registry:
         """Note what the API server answered to a change of size, before its event arrives."""
         known = self.deployments.get(target)
         if known is not None and version > known.version:
-            self.deployments[target] = _with_size(known, replicas=replicas, version=version)
+            self.deployments[target] = replace(known, replicas=replicas, version=version)
 
     # -- inside
 
@@ -313,18 +315,3 @@ class Registry:
     def _tell(self, target: Name) -> None:
         for key in tuple(self._pools_of_target.get(target, ())):
             self.on_change(key)
-
-
-def _with_size(known: DeploymentObject, *, replicas: int, version: int) -> DeploymentObject:
-    return DeploymentObject(
-        name=known.name,
-        uid=known.uid,
-        version=version,
-        generation=known.generation,
-        replicas=replicas,
-        ready=known.ready,
-        owner_uid=known.owner_uid,
-        match_labels=known.match_labels,
-        conditions=known.conditions,
-        body=known.body,
-    )
