@@ -16,6 +16,8 @@ Schema = dict[str, Any]
 _Root = Mapping[str, Any]
 
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
+_EXACT_MAX: Final = 2**53
+"""The API server keeps bounds as doubles: it reads the largest int64 as one more, and then refuses every value."""
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 _COPIED: Final = (
     "type",
@@ -76,6 +78,8 @@ def _node(raw: _Root, root: _Root) -> Schema:
         node["enum"] = [field["const"]]
     if field.get("type") == "integer":
         node["format"] = "int32" if field.get("maximum", INT32_MAX + 1) <= INT32_MAX else "int64"
+        if node.get("maximum", 0) > _EXACT_MAX:
+            del node["maximum"]
     if _INT_OR_STRING in field:
         node["anyOf"] = [{"type": "integer"}, {"type": "string"}]
     elif "anyOf" in field:
