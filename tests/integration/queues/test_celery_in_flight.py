@@ -98,7 +98,7 @@ async def test_jobs_not_due_in_a_worker_are_scheduled(watch: Make, producer: Pro
     one = watch(source("mail"))
     for seconds in (3600, 7200):
         app.send_task("quick", queue="mail", countdown=seconds)
-    pool = await one.until(lambda pool: pool.scheduled == 2 and one.reader._plan.held["unacked"].size == 2)
+    pool = await one.until(lambda pool: pool.scheduled == 2 and one.reader._parts.held["unacked"].size == 2)
     assert pool.held == 0
     assert pool.due_in_s == pytest.approx((3600, 7200), abs=60)
 

@@ -19,7 +19,7 @@ from workerpool_operator.queues.celery.heartbeats import Heartbeats
 from workerpool_operator.queues.celery.held import HeldKeys, HeldView
 from workerpool_operator.queues.celery.lists import WINDOW_JOBS, PriorityList, QueueLists
 from workerpool_operator.queues.celery.message import LARGE_BYTES, Message, parse_held, parse_listed
-from workerpool_operator.queues.celery.plan import Plan
+from workerpool_operator.queues.celery.plan import FORGET_S, Parts, Plan
 from workerpool_operator.queues.celery.routes import Routes
 from workerpool_operator.queues.connection import Connection
 from workerpool_operator.queues.replies import explain, pack
@@ -155,19 +155,47 @@ def test_routes() -> None:
     assert routes.questions([sent], NOW_S + 100) == []
 
 
-def test_a_plan_keeps_what_it_knows_when_pools_come_and_go() -> None:
-    def source(name: str, *queues: str) -> QueueSource:
-        return QueueSource(key=PoolKey(namespace="shop", name=name), queues=queues, priorities=(0,))
+def one_list(name: str, *queues: str, **options: Any) -> QueueSource:
+    return QueueSource(key=PoolKey(namespace="shop", name=name), queues=queues, priorities=(0,), **options)
 
-    before = Plan([source("a", "mail")])
+
+def test_a_plan_keeps_what_it_knows_when_pools_come_and_go() -> None:
+    parts = Parts()
+    before = Plan([one_list("a", "mail")], parts)
     before.see([1, listed(), 0, [], 0, []], NOW_S, cause)
-    after = Plan([source("b", "sms"), source("a", "mail", "mail")], before)
+    after = Plan([one_list("b", "sms"), one_list("a", "mail", "mail")], parts)
     after.see([0, None, 1, listed(), 0, [], 0, [], 0, []], NOW_S + 3, cause)
     readings = after.readings(NOW_S + 3)
     assert readings[PoolKey(namespace="shop", name="a")] == PoolReading(
         queues={"mail": QueueDepth(ready=1, oldest_job_s=3)}, held=0
     )
     assert after.count == 10
+
+
+def test_a_pool_is_remembered_over_readings_it_is_not_in() -> None:
+    parts, slow, quick = Parts(), one_list("slow", "mail", key_prefix="eu:"), one_list("quick", "sms")
+    both = [slow, quick]
+    Plan(both, parts).see([1, listed(), 0, None, 0, [], 0, [], 0, [], 0, []], NOW_S, cause)
+    for second in (1, 2, 3):
+        Plan([quick], parts).see([0, None, 0, [], 0, []], NOW_S + second, cause)
+        assert parts.prefixes == ("eu:", ""), "what heartbeats are listened to changed with the reading"
+    again = Plan(both, parts)
+    again.see([1, listed(), 0, None, 0, [], 0, [], 0, [], 0, []], NOW_S + 4, cause)
+    assert again.readings(NOW_S + 4)[slow.key] == PoolReading(
+        queues={"mail": QueueDepth(ready=1, oldest_job_s=4)}, held=0
+    )
+
+
+def test_what_is_not_asked_about_for_long_is_forgotten() -> None:
+    parts, old, new = Parts(), one_list("old", "mail", "shared", key_prefix="eu:"), one_list("new", "shared")
+    parts.used([old, new], 0.0)
+    Plan([old, new], parts)
+    parts.used([new], FORGET_S)
+    assert len(parts.pools) == 2
+    parts.used([new], FORGET_S + 1)
+    assert (set(parts.pools), parts.prefixes, set(parts.routes)) == ({new}, ("",), {""})
+    assert [queue.queue for queue in parts.queues.values()] == ["shared"]
+    assert set(parts.held) == {"unacked", "workerpool:shop:new:unacked"}
 
 
 async def test_heartbeats_are_kept_until_silence_or_farewell() -> None:

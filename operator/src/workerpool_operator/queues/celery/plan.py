@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ from workerpool_operator.queues.celery.lists import Explain, QueueLists
 from workerpool_operator.queues.celery.routes import Routes
 
 DUE_LIMIT = 1024
+FORGET_S = 600.0
+"""A pool that was not asked about for so long is forgotten: ten times the longest interval a pool may have."""
 _EMPTY = QueueDepth(ready=0)
 _NO_VIEW = HeldView()
 Question = tuple[bytes, Callable[[list[Any]], None]]
@@ -30,6 +32,7 @@ class PoolPlan:
     queues: tuple[QueueLists, ...]
     own: HeldKeys
     shared: HeldKeys
+    prefix: str
     resting: PoolReading
 
     def reading(self, now_s: float, shared: SharedViews) -> PoolReading:
@@ -68,58 +71,114 @@ class PoolPlan:
         return [self.own.own(now_s), *(by_queue.get(queue.queue, _NO_VIEW) for queue in self.queues)]
 
 
-class Plan:
-    """The parts of all pools in the order they are asked. Parts that two plans share keep their memory."""
+class Parts:
+    """The parts of all pools asked about lately, with their memory.
 
-    def __init__(self, sources: Sequence[QueueSource], before: Plan | None = None) -> None:
-        self.sources = tuple(sources)
-        self._old_queues = before.queues if before else {}
-        self._old_held = before.held if before else {}
+    Pools of one broker may be read at different times (their intervals differ, or one was just added), so what is
+    remembered of a pool must outlive the readings it is not in.
+    """
+
+    def __init__(self) -> None:
+        self.pools: dict[QueueSource, PoolPlan] = {}
         self.queues: dict[tuple[str, str, tuple[int, ...]], QueueLists] = {}
         self.held: dict[str, HeldKeys] = {}
         self.shared: dict[str, HeldKeys] = {}
-        self.pools = tuple(self._pool(source) for source in self.sources)
-        self._old_queues, self._old_held = {}, {}
-        routes = before.routes if before else {}
-        self.routes: dict[str, Routes] = {prefix: routes.get(prefix) or Routes(prefix) for prefix in self.shared}
-        self.names = {queue.queue for queue in self.queues.values()}
-        # The shared keys come last, so that every list is read before them.
-        order = [held for held in self.held.values() if held not in self.shared.values()]
-        self.in_order = (*order, *self.shared.values())
-        self.count = sum(queue.width for queue in self.queues.values()) + 2 * len(self.in_order)
-        self._held_commands = b"".join(held.commands for held in self.in_order)
-        self._packed = b""
+        self.routes: dict[str, Routes] = {}
+        self._used_s: dict[QueueSource, float] = {}
 
     @property
     def prefixes(self) -> tuple[str, ...]:
         """The key prefixes in use."""
         return tuple(self.shared)
 
+    def pool(self, source: QueueSource) -> PoolPlan:
+        """The parts of a pool, those it had before where it was asked about lately."""
+        if source not in self.pools:
+            self.pools[source] = self._made(source)
+        return self.pools[source]
+
+    def used(self, sources: Iterable[QueueSource], now_s: float) -> None:
+        """Take note that these were asked about until now (monotonic seconds); forget those that were not for long."""
+        self._used_s.update(dict.fromkeys(sources, now_s))
+        gone = [source for source, used_s in self._used_s.items() if now_s - used_s > FORGET_S]
+        if not gone:
+            return
+        for source in gone:
+            self.pools.pop(source, None)
+            del self._used_s[source]
+        queues = {queue for pool in self.pools.values() for queue in pool.queues}
+        held = {keys for pool in self.pools.values() for keys in (pool.own, pool.shared)}
+        self.queues = {identity: queue for identity, queue in self.queues.items() if queue in queues}
+        self.held = {key: keys for key, keys in self.held.items() if keys in held}
+        self.shared = {prefix: keys for prefix, keys in self.shared.items() if keys in held}
+        self.routes = {prefix: routes for prefix, routes in self.routes.items() if prefix in self.shared}
+
+    def _made(self, source: QueueSource) -> PoolPlan:
+        prefix = source.key_prefix
+        shared = self.shared[prefix] = self._keys(f"{prefix}unacked")
+        self.routes.setdefault(prefix, Routes(prefix))
+        return PoolPlan(
+            key=source.key,
+            queues=tuple(self._queue(name, source) for name in dict.fromkeys(source.queues)),
+            own=self._keys(f"{prefix}workerpool:{source.key.namespace}:{source.key.name}:unacked"),
+            shared=shared,
+            prefix=prefix,
+            resting=PoolReading(queues=dict.fromkeys(source.queues, _EMPTY), held=0),
+        )
+
+    def _queue(self, name: str, source: QueueSource) -> QueueLists:
+        identity = (source.key_prefix, name, source.priorities)
+        if identity not in self.queues:
+            self.queues[identity] = QueueLists(name, source.key_prefix, source.priorities)
+        return self.queues[identity]
+
+    def _keys(self, hash_key: str) -> HeldKeys:
+        if hash_key not in self.held:
+            self.held[hash_key] = HeldKeys(hash_key, f"{hash_key}_index")
+        return self.held[hash_key]
+
+
+class Plan:
+    """The parts of the pools of one reading, in the order they are asked."""
+
+    def __init__(self, sources: Sequence[QueueSource], parts: Parts) -> None:
+        self.sources = tuple(sources)
+        self.routes = parts.routes
+        self.pools = tuple(parts.pool(source) for source in self.sources)
+        self.queues = tuple(dict.fromkeys(queue for pool in self.pools for queue in pool.queues))
+        self.shared = {pool.prefix: pool.shared for pool in self.pools}
+        self.names = {queue.queue for queue in parts.queues.values()}
+        # The shared keys come last, so that every list is read before them.
+        self.held = tuple(dict.fromkeys((*(pool.own for pool in self.pools), *self.shared.values())))
+        self.count = sum(queue.width for queue in self.queues) + 2 * len(self.held)
+        self._held_commands = b"".join(held.commands for held in self.held)
+        self._packed = b""
+
     @property
     def commands(self) -> bytes:
         """All commands of a reading, packed; packed again only when a list asks for something else than before."""
-        changed = [queue for queue in self.queues.values() if queue.commands_changed]
+        changed = [queue for queue in self.queues if queue.commands_changed]
         if changed or not self._packed:
             for queue in changed:
                 queue.commands_changed = False
-            self._packed = b"".join(queue.commands for queue in self.queues.values()) + self._held_commands
+            self._packed = b"".join(queue.commands for queue in self.queues) + self._held_commands
         return self._packed
 
     def see(self, replies: list[Any], now_s: float, explain: Explain) -> None:
         """Give every part its replies."""
         at = 0
-        for queue in self.queues.values():
+        for queue in self.queues:
             end = at + queue.width
             queue.see(replies[at:end], now_s, explain)
             at = end
-        for held in self.in_order:
+        for held in self.held:
             held.see(replies[at], replies[at + 1], explain)
             at += 2
 
     def questions(self, now_s: float) -> list[Question]:
         """What the replies so far leave open; empty when they say nothing new."""
         questions: list[Question] = []
-        for held in self.in_order:
+        for held in self.held:
             if not held.idle and (asked := held.question()):
                 command, tags = asked
                 questions.append((command, partial(held.answer, tags)))
@@ -128,7 +187,7 @@ class Plan:
                 routes = self.routes[prefix]
                 asked_for = routes.questions(held.messages, now_s)
                 questions.extend((command, partial(routes.answer, exchange)) for exchange, command in asked_for)
-        for queue in self.queues.values():
+        for queue in self.queues:
             if not queue.idle:
                 questions.extend((command, one.answer) for command, one in queue.questions(now_s))
         return questions
@@ -140,31 +199,6 @@ class Plan:
             for prefix, held in self.shared.items()
         }
         return {pool.key: pool.reading(now_s, shared) for pool in self.pools}
-
-    def _pool(self, source: QueueSource) -> PoolPlan:
-        prefix = source.key_prefix
-        own = f"{prefix}workerpool:{source.key.namespace}:{source.key.name}:unacked"
-        shared = self._held(f"{prefix}unacked")
-        self.shared[prefix] = shared
-        return PoolPlan(
-            key=source.key,
-            queues=tuple(self._queue(name, source) for name in dict.fromkeys(source.queues)),
-            own=self._held(own),
-            shared=shared,
-            resting=PoolReading(queues=dict.fromkeys(source.queues, _EMPTY), held=0),
-        )
-
-    def _queue(self, name: str, source: QueueSource) -> QueueLists:
-        identity = (source.key_prefix, name, source.priorities)
-        if identity not in self.queues:
-            old = self._old_queues.get(identity)
-            self.queues[identity] = old or QueueLists(name, source.key_prefix, source.priorities)
-        return self.queues[identity]
-
-    def _held(self, hash_key: str) -> HeldKeys:
-        if hash_key not in self.held:
-            self.held[hash_key] = self._old_held.get(hash_key) or HeldKeys(hash_key, f"{hash_key}_index")
-        return self.held[hash_key]
 
 
 def _soonest(due_in_s: list[float]) -> tuple[float, ...]:

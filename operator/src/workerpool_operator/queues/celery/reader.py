@@ -12,7 +12,7 @@ from workerpool_operator.core.observation import Cause, Unavailable
 from workerpool_operator.ports import BrokerReading, PoolKey, PoolReading, QueueSource
 from workerpool_operator.queues.address import BrokerError, parse_address
 from workerpool_operator.queues.celery.heartbeats import Heartbeats
-from workerpool_operator.queues.celery.plan import Plan
+from workerpool_operator.queues.celery.plan import Parts, Plan
 from workerpool_operator.queues.connection import Connection
 from workerpool_operator.queues.replies import explain
 
@@ -48,7 +48,8 @@ class CeleryReader:
     ) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._plan = Plan(())
+        self._parts = Parts()
+        self._plan = Plan((), self._parts)
         self._unusable: Unavailable | None = None
         self._connection: Connection | None = None
         self._heartbeats: Heartbeats | None = None
@@ -76,9 +77,10 @@ class CeleryReader:
 
     async def _read(self, sources: tuple[QueueSource, ...]) -> BrokerReading:
         if sources != self._plan.sources:
-            self._plan = Plan(sources, self._plan)
+            self._parts.used((*self._plan.sources, *sources), time.monotonic())
+            self._plan = Plan(sources, self._parts)
         if self._heartbeats is not None:
-            self._heartbeats.listen(self._plan.prefixes)
+            self._heartbeats.listen(self._parts.prefixes)
         begin_s = time.perf_counter()
         commands = 0
         pools: dict[PoolKey, PoolReading | Unavailable]
