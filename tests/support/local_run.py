@@ -7,22 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.waiting import eventually
+
 SCRIPTS = Path(sys.executable).parent
-
-
-def wait_for(condition: Callable[[], object], *, within_s: float, what: str) -> None:
-    """Wait until a condition holds; says what was waited for when it does not come."""
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline_s:
-            raise AssertionError(f"not within {within_s:.0f} s: {what}")
-        time.sleep(0.05)
 
 
 @dataclass(kw_only=True)
@@ -78,7 +70,7 @@ class LocalRun:
     def wait_decision(self, condition: Callable[[dict[str, Any]], object], *, within_s: float = 30, what: str) -> None:
         """Wait until some decision from now on meets a condition."""
         seen = len(self.decisions())
-        wait_for(lambda: any(condition(one) for one in self.decisions()[seen:]), within_s=within_s, what=what)
+        eventually(lambda: any(condition(one) for one in self.decisions()[seen:]), within_s=within_s, what=what)
 
     def stop(self, within_s: float = 40) -> int:
         """Ctrl-C; returns the exit status."""

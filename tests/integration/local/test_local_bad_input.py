@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.local_run import SCRIPTS, LocalRun, pool_yaml, wait_for
+from tests.support.local_run import SCRIPTS, LocalRun, pool_yaml
+from tests.support.waiting import eventually
 from workerpool_operator.local.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -125,7 +126,7 @@ def test_a_key_of_the_wrong_type_and_a_missing_command_leave_the_other_pool_runn
         + pool_yaml("payment", url=redis_server.url, worker="{command: [nosuchcommand]}")
     )
     with LocalRun(folder=tmp_path, pools=pools) as run:
-        wait_for(lambda: [d for d in run.decisions("email") if d["current"] == 1], within_s=20, what="email runs")
+        eventually(lambda: [d for d in run.decisions("email") if d["current"] == 1], within_s=20, what="email runs")
         assert {d["reason"] for d in run.decisions("order")} == {"BrokerUnreadable"}
         assert run.stop() == 1
     problems = run.err.splitlines()

@@ -15,7 +15,8 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.support.local_run import SCRIPTS, LocalRun, pool_yaml, wait_for
+from tests.support.local_run import SCRIPTS, LocalRun, pool_yaml
+from tests.support.waiting import eventually
 from workerpool_operator.local.redis_server import RedisServer
 from workerpool_worker.effects import EffectsReader
 from workerpool_worker.models import Payment
@@ -54,7 +55,7 @@ def test_a_foreign_celery_app_is_scaled_up_and_down_without_killing_a_busy_worke
         for number in range(12):
             # one long job among short ones: its worker must outlive the others
             producer.send_task("tasks.work", args=[number, 8 if number == 0 else 0.5])
-        wait_for(lambda: lines(tmp_path / "ended.txt").total() == 12, within_s=60, what="all jobs done")
+        eventually(lambda: lines(tmp_path / "ended.txt").total() == 12, within_s=60, what="all jobs done")
         run.wait_decision(lambda d: d["target"] == 0 and d["current"] == 0, what="back at zero")
         assert run.stop() == 0
     targets = [decision["target"] for decision in run.decisions()]
@@ -97,14 +98,14 @@ def test_a_pool_at_zero_with_only_stranded_work_wakes_and_finishes_it(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for(lambda: redis_client.hlen("workerpool:default:payment:unacked"), within_s=20, what="the job fetched")
+    eventually(lambda: redis_client.hlen("workerpool:default:payment:unacked"), within_s=20, what="the job fetched")
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
     assert redis_client.llen("payment") == 0
 
     pools = pool_yaml("payment", url=redis_server.url)
     with LocalRun(folder=tmp_path, pools=pools, env=env) as run:
-        wait_for(lambda: charges(tmp_path), within_s=40, what="the stranded job done")
+        eventually(lambda: charges(tmp_path), within_s=40, what="the stranded job done")
         run.wait_decision(lambda d: d["target"] == 0 and d["current"] == 0, what="back at zero")
         assert run.stop() == 0
     assert charges(tmp_path) == Counter({"p1": 1})
@@ -125,7 +126,7 @@ def test_ctrl_c_lets_a_worker_finish_its_job(tmp_path: Path, redis_server: Redis
 def test_jobs_of_an_embedded_redis_survive_a_restart_of_local_mode(tmp_path: Path) -> None:
     pools = pool_yaml("payment", spec="replicas: 0")
     with LocalRun(folder=tmp_path, pools=pools) as run:
-        wait_for(lambda: "export BROKER_URL=" in run.out, within_s=20, what="the address of the Redis")
+        eventually(lambda: "export BROKER_URL=" in run.out, within_s=20, what="the address of the Redis")
         url = run.out.split("export BROKER_URL=")[1].split(")")[0]
         with Producer(url) as producer:
             producer.payment(Payment(id="p1", amount_minor=100))
@@ -136,7 +137,7 @@ def test_jobs_of_an_embedded_redis_survive_a_restart_of_local_mode(tmp_path: Pat
     (tmp_path / "decisions.jsonl").unlink()
     env = bundled_env(tmp_path, "", latency_ms=0)
     with LocalRun(folder=tmp_path, pools=pool_yaml("payment"), env=env) as run:
-        wait_for(lambda: charges(tmp_path), within_s=40, what="the job of the first run done by the second")
+        eventually(lambda: charges(tmp_path), within_s=40, what="the job of the first run done by the second")
 
 
 def test_one_broker_away_leaves_the_pools_of_another_alone(
@@ -150,7 +151,7 @@ def test_one_broker_away_leaves_the_pools_of_another_alone(
         run.wait_decision(lambda d: d["pool"] == "order" and d["reason"] == "BrokerUnreadable", what="order unreadable")
         with Producer(well.url) as producer:
             producer.payment(Payment(id="p1", amount_minor=100))
-        wait_for(lambda: charges(tmp_path), within_s=40, what="payment works on")
+        eventually(lambda: charges(tmp_path), within_s=40, what="payment works on")
         unreadable = [d for d in run.decisions("order") if d["reason"] == "BrokerUnreadable"]
         assert all(d["ready"] is None and d["target"] == d["current"] == 1 for d in unreadable)
         sick.start()
@@ -166,7 +167,7 @@ def test_a_crashing_worker_is_reported_and_started_again(tmp_path: Path, redis_s
     with LocalRun(
         folder=tmp_path, pools=pool_yaml("email", url=redis_server.url, worker=worker, spec="minReplicas: 1")
     ) as run:
-        wait_for(lambda: run.out.count("ReplicaCrashed") >= 2, within_s=20, what="two crashes reported")
+        eventually(lambda: run.out.count("ReplicaCrashed") >= 2, within_s=20, what="two crashes reported")
         assert "out of beans" in run.out
         assert "status 3" in run.out
         run.stop()
