@@ -52,7 +52,9 @@ def _pod(pool: WorkerPool, worker: Worker) -> Body:
             _spread(pool, entry) for entry in _plain_list(worker.topology_spread_constraints)
         ],
         "priorityClassName": worker.priority_class_name,
-        "serviceAccountName": worker.service_account_name,
+        # Named even where it is the default: the API server copies the name to the old field serviceAccount, which
+        # nobody owns, and takes it back from there when the name is gone.
+        "serviceAccountName": worker.service_account_name or "default",
     }
     if worker.service_account_name is None:
         # A worker that names no account has no business with the API server.
