@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,21 @@ ENVIRONMENT_PREFIX = "WORKERPOOL"
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": ENVIRONMENT_PREFIX, "max_content_width": 100}
 
 
+def open_standard_streams() -> None:
+    """Give what was started without standard input, output or error (``>&-``) an empty one.
+
+    Otherwise the next file or socket takes its number, and what is printed, by a worker too, ends up there.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    while nowhere <= 2:  # noqa: PLR2004 - the lowest free numbers come first
+        os.set_inheritable(nowhere, True)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+    os.close(nowhere)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
+
+
 @click.group(context_settings=CONTEXT)
 @click.version_option(package_name="workerpool-operator", prog_name="workerpool")
 def main() -> None:
@@ -19,6 +35,7 @@ def main() -> None:
 
     Every option can also be set in the environment: --state-dir of `workerpool local` is WORKERPOOL_LOCAL_STATE_DIR.
     """
+    open_standard_streams()
 
 
 @main.command()
@@ -112,6 +129,74 @@ def demo(*, chaos: str | None, as_json: bool, web: int | None, output: Path, see
 
     wanted = Chaos(chaos) if chaos else None
     sys.exit(run_demo(DemoArguments(output=output, chaos=wanted, as_json=as_json, web_port=web, seed=seed)))
+
+
+@main.command()
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAME",
+    help="Serve this namespace only; can be given several times. [default: the whole cluster]",
+)
+@click.option(
+    "--lease-namespace", metavar="NAME", help="Where the Lease lies that decides who leads. [default: the pod's own]"
+)
+@click.option("--lease-name", default="workerpool-operator", show_default=True, metavar="NAME", help="Its name.")
+@click.option(
+    "--allowed-broker-hosts",
+    multiple=True,
+    metavar="PATTERN",
+    help="Talk to brokers on such hosts only, such as *.redis.svc; can be given several times. [default: any]",
+)
+@click.option("--host", default="0.0.0.0", show_default=True, help="Where /healthz, /readyz and /metrics listen.")  # noqa: S104 - the kubelet asks from outside
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Their port; 0: any.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="How to reach the API server. [default: the pod's service account, else what kubectl takes]",
+)
+@click.option("--context", metavar="NAME", help="One of the kubeconfig's contexts. [default: its current one]")
+@click.option("--log-format", type=click.Choice(["json", "text"]), default="json", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True
+)
+def operator(
+    *,
+    namespaces: tuple[str, ...],
+    lease_namespace: str | None,
+    lease_name: str,
+    allowed_broker_hosts: tuple[str, ...],
+    host: str,
+    port: int,
+    kubeconfig: Path | None,
+    context: str | None,
+    log_format: str,
+    log_level: str,
+) -> None:
+    """Run the Kubernetes operator: watch WorkerPools, keep their Deployments at the right size.
+
+    Several may run: one leads by a Lease and the others stand by. SIGTERM hands over at once.
+
+    Exit status: 0 stopped in order, 1 a part failed, 2 it could not start.
+    """
+    from workerpool_operator.kube.run import own_namespace, run_operator  # noqa: PLC0415 - only this command needs them
+    from workerpool_operator.kube.settings import LogFormat, OperatorSettings  # noqa: PLC0415
+
+    settings = OperatorSettings(
+        namespaces=namespaces,
+        lease_namespace=lease_namespace or own_namespace(),
+        lease_name=lease_name,
+        allowed_broker_hosts=allowed_broker_hosts,
+        host=host,
+        port=port,
+        kubeconfig=kubeconfig,
+        context=context,
+        log_format=LogFormat(log_format),
+        log_level=log_level,
+    )
+    sys.exit(run_operator(settings))
 
 
 @main.command()

@@ -47,6 +47,8 @@ CHECK_S = 0.25
 SOON_S = 5.0
 """A pool with something wrong is looked at this often: a Secret that is created tells nobody."""
 
+SECRET_SOON_S = 2.0
+
 LEAVE_ALONE = frozenset(
     {ProblemKind.TARGET_SHARED, ProblemKind.TARGET_AUTOSCALED, ProblemKind.FOREIGN_DEPLOYMENT, ProblemKind.INVALID_SPEC}
 )
@@ -103,6 +105,16 @@ class Controller:
         """Have every pool looked at soon."""
         for key in self._registry.pools:
             self.mark(key)
+
+    def soon(self, key: PoolKey) -> None:
+        """Have a pool looked at in a moment, rather than at its next turn."""
+        tracked = self._tracked.get(key)
+        if tracked is not None:
+            tracked.due_s = min(tracked.due_s, time.monotonic() + SECRET_SOON_S)
+
+    def stand_by(self) -> None:
+        """Forget how pools were run: this process does not lead any more."""
+        self._tracked.clear()
 
     def blocked(self, key: PoolKey) -> str | None:
         """Why the Deployment of a pool must be left alone, None where it need not."""

@@ -41,6 +41,15 @@ class Resync:
             for name in names:
                 await self._look_up(kind, name)
 
+    async def probe(self) -> None:
+        """Ask whether the API server serves WorkerPools.
+
+        Raises:
+            NotFound: It knows no such kind.
+            ApiError: It is away, or a right is missing.
+        """
+        await self._api.get(f"{paths.workerpools(self._namespaces[0])}?limit=1")
+
     async def run(self) -> None:
         """List again and again; a failure is logged and tried again at the next time."""
         while True:
