@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -28,13 +30,28 @@ async def test_a_worker_that_ends_by_itself_is_started_again_with_growing_waits(
     notices = bench.said(NoticeKind.REPLICA_CRASHED)
     assert "email-1 exited with status 3" in notices[0].message
     assert notices[0].message.endswith("broken: no config")
-    assert [words in one.message for one, words in zip(notices, ["in 0.2 s", "in 0.4 s", "in 0.8 s"], strict=False)]
+    waits = ["in 0.2 s", "in 0.4 s", "in 0.8 s"]
+    assert all(words in one.message for one, words in zip(notices, waits, strict=False)), notices
     assert notices[2].time_s - notices[0].time_s >= 0.6
     outcome = await bench.scale(1)
     assert outcome.kind is OutcomeKind.UNCHANGED
     assert "1 of 1 replicas" in outcome.message
     await bench.scale(0)
     assert (await bench.state()).current == 0
+
+
+async def test_name_servers_that_hang_do_not_keep_workers_from_being_started(bench: Bench) -> None:
+    bench.scaler.add_pool(EMAIL, bench.plan())
+    end = threading.Event()
+    loop = asyncio.get_running_loop()
+    # host names are looked up in the loop's own threads: take all of them
+    lookups = [loop.run_in_executor(None, end.wait) for _ in range(min(32, (os.cpu_count() or 1) + 4))]
+    try:
+        outcome = await asyncio.wait_for(bench.scale(1), 20)
+        assert outcome.kind is OutcomeKind.APPLIED
+    finally:
+        end.set()
+        await asyncio.gather(*lookups)
 
 
 async def test_killed_from_outside_it_comes_back_at_once(bench: Bench) -> None:

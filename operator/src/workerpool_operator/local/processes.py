@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from workerpool_operator.core.decision import Decision
 from workerpool_operator.local.backoff import Backoff
@@ -23,6 +25,7 @@ from workerpool_operator.local.replica import Replica, ReplicaView
 from workerpool_operator.ports import Notice, NoticeKind, Outcome, OutcomeKind, PoolKey, ReplicaState, WorkerBeat
 
 _STEP_S = 0.1
+_STARTERS = 4
 _AFTER_KILL_S = 5.0
 """How long :meth:`ProcessScaler.drain` waits for the kernel once everything was killed."""
 
@@ -53,6 +56,8 @@ class ProcessScaler:
         self._on_log_line = on_log_line
         self._backoff = backoff or Backoff()
         self._guardian = Guardian()
+        # Threads of its own: the loop's are also those that look host names up, and a name server may hold them all.
+        self._starters = ThreadPoolExecutor(max_workers=_STARTERS, thread_name_prefix="start")
         self._pools: dict[PoolKey, Pool] = {}
         self._removed: list[Pool] = []
         self._launches: set[asyncio.Task[None]] = set()
@@ -241,7 +246,8 @@ class ProcessScaler:
 
     async def _launch(self, pool: Pool, replica: Replica) -> None:
         try:
-            launched = await asyncio.to_thread(launch, replica.plan, name=replica.name, guardian=self._guardian)
+            start = functools.partial(launch, replica.plan, name=replica.name, guardian=self._guardian)
+            launched = await asyncio.get_running_loop().run_in_executor(self._starters, start)
         except LaunchError as error:
             pool.start_failed(replica, str(error), time.monotonic())
         except Exception as error:  # noqa: BLE001 - whatever it was (no thread left, say), it must not stay "starting"
@@ -255,4 +261,4 @@ class ProcessScaler:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._stepper
             self._stepper = None
-        await asyncio.to_thread(self._guardian.close)
+        await asyncio.get_running_loop().run_in_executor(self._starters, self._guardian.close)

@@ -51,6 +51,14 @@ class LocalOptions:
     redis_port: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Connected:
+    """What came of connecting to a broker: how many of its pools could be read, and what is wrong with the others."""
+
+    well: int
+    troubles: Sequence[str]
+
+
 class LocalWorld:
     """Runs WorkerPools with processes as replicas. ``start()``, then ``run()`` until cancelled, then ``drain()``."""
 
@@ -75,10 +83,10 @@ class LocalWorld:
         if any(needs_embedded_redis(pool) for pool in self._declared):
             await asyncio.to_thread(self._start_redis)
         brokers = self._plan()
-        running = 0
-        for address, pools in brokers.items():
-            running += await self._connect(address, pools)
-        if not running:
+        # Side by side: one that hangs must not keep the others waiting.
+        found = await asyncio.gather(*(self._connect(address, pools) for address, pools in brokers.items()))
+        self.problems += [trouble for one in found for trouble in one.troubles]
+        if not any(one.well for one in found):
             raise LocalError("\n".join(self.problems))
 
     async def run(self) -> None:
@@ -114,8 +122,7 @@ class LocalWorld:
                 ) from error
 
     def _start_redis(self) -> None:
-        port = self._options.redis_port
-        self.redis = RedisServer(self._options.state_dir / "redis", port=port)
+        self.redis = RedisServer(self._options.state_dir / "redis", port=self._options.redis_port)
         self.redis.start()
         if self.redis.pid is not None:
             self.scaler.outlive(self.redis.pid)
@@ -141,23 +148,19 @@ class LocalWorld:
             brokers.setdefault(address, []).append(pool)
         return brokers
 
-    async def _connect(self, address: BrokerAddress, pools: Sequence[WorkerPool]) -> int:
-        """Make the loop of one broker and read it once; returns how many of its pools could be read."""
+    async def _connect(self, address: BrokerAddress, pools: Sequence[WorkerPool]) -> _Connected:
+        """Make the loop of one broker and read it once."""
         try:
             reader = reader_for(address.layout, address.url, ca_pem=address.ca_pem)
         except ValueError as error:
-            self.problems += [f"pool {key_of(pool)}: {error}" for pool in pools]
-            return 0
+            return _Connected(well=0, troubles=[f"pool {key_of(pool)}: {error}" for pool in pools])
         self._readers.append(reader)
         loop = self._loops[address] = BrokerLoop(reader=reader, scaler=self.scaler, sink=self._sink)
         reading = await reader.read([source_of(pool) for pool in pools])
-        well = 0
+        found = [_troubles(key_of(pool), reading.pools[key_of(pool)]) for pool in pools]
         for pool in pools:
             loop.put(Pool(source=source_of(pool), spec=pool_spec(pool), schedules_at=_schedules_of(pool)))
-            troubles = _troubles(key_of(pool), reading.pools[key_of(pool)])
-            self.problems += troubles
-            well += not troubles
-        return well
+        return _Connected(well=found.count([]), troubles=[trouble for troubles in found for trouble in troubles])
 
 
 def _schedules_of(pool: WorkerPool) -> Callable[[float], tuple[ActiveSchedule, ...]]:
