@@ -124,7 +124,7 @@ def test_columns() -> None:
     columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
 
     assert [column["name"].upper() for column in columns if not column.get("priority")] == (
-        "READY DESIRED MIN MAX BACKLOG REASON AGE".split()
+        ["READY", "DESIRED", "MIN", "MAX", "BACKLOG", "REASON", "AGE"]
     )
 
 

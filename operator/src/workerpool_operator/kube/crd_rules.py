@@ -21,7 +21,13 @@ class Validation:
     field: str = ""
 
 
-_FIVE_FIELDS: Final = "must be a cron expression of five fields: minute hour day-of-month month day-of-week"
+# The same texts as `check_url` and `check_time_zone` have it; a test compares them.
+PASSWORD_OF_USER: Final = "^[^:]*://[^/?#]*(:|%3[aA])[^/?#]+@"  # noqa: S105
+PASSWORD_IN_QUERY: Final = "(?i)[?&][^=&#]*password=[^&#]"  # noqa: S105
+ADDRESS: Final = r"^(rediss?([+]sentinel)?|unix)://\S+$"
+TIME_ZONE: Final = "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
+FIVE_FIELDS: Final = r"^\s*\S+(\s+\S+){4}\s*$"
+_CRON: Final = "must be a cron expression of five fields: minute hour day-of-month month day-of-week"
 _PASSWORD: Final = "url holds a password: keep the whole URL in a Secret and name that in urlSecretRef"  # noqa: S105
 
 # What a bound of the schema does not say, or would not say well. Those on the url are its parent's: of a text that a
@@ -29,19 +35,19 @@ _PASSWORD: Final = "url holds a password: keep the whole URL in a Secret and nam
 FIELD_VALIDATIONS: Final = (
     Validation(
         at="spec.broker",
-        rule=r"!has(self.url) || !self.url.matches('^[^:]*://[^/?#]*(:|%3[aA])[^/?#]+@')",
+        rule=f"!has(self.url) || !self.url.matches(r'{PASSWORD_OF_USER}')",
         message=_PASSWORD,
         field=".url",
     ),
     Validation(
         at="spec.broker",
-        rule=r"!has(self.url) || !self.url.matches('(?i)[?&][^=&#]*password=[^&#]')",
+        rule=f"!has(self.url) || !self.url.matches(r'{PASSWORD_IN_QUERY}')",
         message=_PASSWORD,
         field=".url",
     ),
     Validation(
         at="spec.broker",
-        rule=r"!has(self.url) || self.url.matches('^(rediss?([+]sentinel)?|unix)://[!-~]+$')",
+        rule=f"!has(self.url) || self.url.matches(r'{ADDRESS}')",
         message=(
             "url must begin with redis://, rediss://, redis+sentinel://, rediss+sentinel:// or unix:// "
             "(such as redis://redis:6379/0)"
@@ -55,17 +61,17 @@ FIELD_VALIDATIONS: Final = (
     ),
     Validation(
         at="spec.scaling.schedules[].start",
-        rule=r"self.matches('^\\s*\\S+(\\s+\\S+){4}\\s*$')",
-        message=f"start {_FIVE_FIELDS}",
+        rule=f"self.matches(r'{FIVE_FIELDS}')",
+        message=f"start {_CRON}",
     ),
     Validation(
         at="spec.scaling.schedules[].end",
-        rule=r"self.matches('^\\s*\\S+(\\s+\\S+){4}\\s*$')",
-        message=f"end {_FIVE_FIELDS}",
+        rule=f"self.matches(r'{FIVE_FIELDS}')",
+        message=f"end {_CRON}",
     ),
     Validation(
         at="spec.scaling.schedules[].timeZone",
-        rule="self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$')",
+        rule=f"self.matches(r'{TIME_ZONE}')",
         message="timeZone must be an IANA name (such as Europe/Rome)",
     ),
 )
