@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -68,6 +69,16 @@ def install(home: Path) -> str:
     return str(program)
 
 
+def environment() -> dict[str, str]:
+    """The environment of uv: it trusts whom this machine trusts, as pip does, where the machine says whom.
+
+    By itself it trusts a list of its own, which knows nothing of the certificate of a company's proxy.
+    """
+    known = ssl.get_default_verify_paths()
+    own = known.cafile is not None or (known.capath is not None and any(Path(known.capath).iterdir()))
+    return {"UV_SYSTEM_CERTS": "true", **os.environ} if own else dict(os.environ)
+
+
 def main() -> None:
     """Find or bring uv and run it."""
     if sys.version_info < MINIMUM_PYTHON:
@@ -80,7 +91,7 @@ def main() -> None:
         sys.stderr.write("workerpool: making .venv\n")
         arguments = ["sync", "--frozen", "--all-packages", "--all-extras", "--compile-bytecode", "--quiet"]
         arguments += ["--python", sys.executable]
-    sys.exit(subprocess.run([uv, *arguments], check=False).returncode)
+    sys.exit(subprocess.run([uv, *arguments], env=environment(), check=False).returncode)
 
 
 if __name__ == "__main__":
