@@ -23,9 +23,11 @@ async def test_drain_lets_all_pools_finish(bench: Bench) -> None:
     drain = asyncio.create_task(bench.scaler.drain())
     await bench.marked("term", *pids)
     assert not drain.done()
+    assert bench.scaler.processes == 4
     assert (await bench.scale(5)).kind is OutcomeKind.FAILED
     bench.go()
     assert await drain == 0
+    assert bench.scaler.processes == 0
     assert all(bench.has("done", pid) for pid in pids)
     assert all(bench.read("term", pid) == [""] for pid in pids)
 

@@ -148,6 +148,11 @@ class ProcessScaler:
         pool = self._pools.get(key)
         return tuple(one.pid for one in pool.replicas if one.pid is not None) if pool else ()
 
+    @property
+    def processes(self) -> int:
+        """How many replicas of all pools have a process, those that are leaving included."""
+        return sum(replica.pid is not None for pool in self._all() for replica in pool.replicas)
+
     def busy_pids(self, key: PoolKey) -> tuple[int, ...]:
         """The main processes of the pool's wanted replicas that hold a job by a fresh heartbeat."""
         pool = self._pools.get(key)

@@ -16,9 +16,10 @@ from pathlib import Path
 from workerpool_operator.local.redis_binary import RedisServerError
 from workerpool_operator.local.world import LocalError, LocalOptions, LocalWorld, free_usual_port
 from workerpool_operator.ports import Sink
-from workerpool_operator.report.board import Board
+from workerpool_operator.report.board import Board, Progress
 from workerpool_operator.report.errors import ReportError
 from workerpool_operator.report.fanout import Sinks
+from workerpool_operator.report.humanise import plural
 from workerpool_operator.report.jsonlog import DecisionLog
 from workerpool_operator.report.lines import PlainLines
 from workerpool_operator.report.live import LiveView
@@ -28,6 +29,7 @@ from workerpool_operator.resource.load import load_files
 from workerpool_operator.resource.world import World
 
 OK, TROUBLE, BAD_INPUT = 0, 1, 2
+_LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,9 +86,25 @@ async def _run(arguments: LocalArguments) -> int:
         await stack.enter_async_context(showing(reports.board, live=not arguments.is_plain))
         await run_until(stop, world)
         reports.say("stopping: workers finish their jobs; Ctrl-C again kills them")
-        killed = await world.drain()
+        killed = await _drained(world, reports.board)
         reports.say(f"stopped; {killed} workers had to be killed" if killed else "stopped; every worker ended in order")
         return TROUBLE if world.problems else OK
+
+
+async def _drained(world: LocalWorld, board: Board) -> int:
+    """Let every worker finish, and say meanwhile how many are left; returns how many had to be killed."""
+    total = world.scaler.processes
+    draining = asyncio.create_task(world.drain())
+    while not draining.done():
+        left = world.scaler.processes
+        board.progress = Progress(
+            text=f"stopping: {left} of {plural(total, 'worker')} left; the table is as it was",
+            done=total - left,
+            total=total,
+        )
+        await asyncio.wait({draining}, timeout=_LOOK_EVERY_S)
+    board.progress = Progress(text="stopped; the table is as it was")
+    return draining.result()
 
 
 async def _open_reports(arguments: LocalArguments, stop: asyncio.Event, stack: AsyncExitStack) -> _Reports:
