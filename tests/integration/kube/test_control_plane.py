@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def pods(api: Api, namespace: str) -> set[str]:
     return {pod["metadata"]["name"] for pod in api.list(path("pods", namespace), selector="app=email")}
 
 
+def leaving(api: Api, namespace: str) -> bool:
+    found = api.list(path("pods", namespace), selector="app=email")
+    return any("deletionTimestamp" in pod["metadata"] for pod in found)
+
+
 def ready(api: Api, namespace: str) -> int:
     return int(api.get(path("deployments", namespace, "email"))["status"].get("readyReplicas", 0))
 
@@ -54,11 +60,50 @@ def test_the_pod_of_the_lowest_deletion_cost_goes_when_a_deployment_shrinks(api:
     assert ready(api, namespace) == 2
 
 
-def test_what_is_owned_goes_with_its_owner(api: Api, namespace: str) -> None:
-    api.create(deployment("email", namespace, 2))
-    eventually(lambda: len(pods(api, namespace)) == 2, 15, "the pods are there")
-    api.delete(path("deployments", namespace, "email"))
+@pytest.mark.usefixtures("simulated_nodes")
+def test_a_pod_may_ask_for_time_to_become_ready_and_to_go(api: Api, namespace: str) -> None:
+    slow = deployment("email", namespace, 1)
+    annotations = {"tests.workerpool.dev/ready-after": "2s", "tests.workerpool.dev/gone-after": "2s"}
+    slow["spec"]["template"]["metadata"]["annotations"] = annotations
+
+    started_s = time.monotonic()
+    api.create(slow)
+    eventually(lambda: ready(api, namespace) == 1, 20, "the pod is ready")
+    ready_s = time.monotonic()
+    api.scale(path("deployments", namespace, "email"), 0)
+    eventually(lambda: leaving(api, namespace), 10, "the pod is terminating")
+    eventually(lambda: not pods(api, namespace), 10, "the pod is gone")
+
+    assert ready_s - started_s > 2
+    assert time.monotonic() - ready_s > 2
+
+
+@pytest.mark.usefixtures("simulated_nodes")
+def test_what_a_pool_owns_goes_with_the_pool(api: Api, operator_kubeconfig: Path, namespace: str) -> None:
+    pool = api.create(
+        {
+            "apiVersion": "workerpool.dev/v1alpha1",
+            "kind": "WorkerPool",
+            "metadata": {"name": "email", "namespace": namespace},
+            "spec": {
+                "queues": [{"name": "email"}],
+                "broker": {"url": "redis://redis:6379/0"},
+                "maxReplicas": 3,
+                "worker": {"image": "registry.k8s.io/pause:3.10"},
+            },
+        }
+    )
+    owner = {key: pool["metadata"][key] for key in ("name", "uid")} | {"controller": True, "blockOwnerDeletion": True}
+    owned = deployment("email", namespace, 2)
+    owned["metadata"]["ownerReferences"] = [{"apiVersion": pool["apiVersion"], "kind": pool["kind"], **owner}]
+    with Api(operator_kubeconfig) as operator:
+        operator.apply(owned)
+    eventually(lambda: ready(api, namespace) == 2, 20, "the pods are ready")
+
+    api.delete(path("workerpools", namespace, "email"))
+
     eventually(lambda: not pods(api, namespace), 15, "the pods are collected")
+    assert api.find(path("deployments", namespace, "email")) is None
 
 
 def test_the_operator_may_do_what_its_rbac_says_and_no_more(
@@ -71,8 +116,12 @@ def test_the_operator_may_do_what_its_rbac_says_and_no_more(
         for method, where in [
             ("GET", path("nodes")),
             ("GET", path("secrets", namespace)),
+            ("GET", path("configmaps", namespace)),
             ("GET", path("leases", "default", "workerpool-operator")),
+            ("GET", path("leases", namespace, "of-another")),
             ("DELETE", path("deployments", namespace, "email")),
+            ("DELETE", path("pods", namespace, "any")),
+            ("DELETE", path("workerpools", namespace, "any")),
         ]:
             assert operator.request(method, where).status == 403, (method, where)
     with Api(control_plane.kubeconfig_for("viewer")) as viewer, pytest.raises(RefusedError, match="cannot list") as no:

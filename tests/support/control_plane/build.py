@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .programs import ETCD, KUBERNETES, KWOK, UnavailableError, cache_folder
+from .process import ending_with_us
+from .programs import ETCD, KUBERNETES, KWOK, UNFINISHED, UnavailableError, cache_folder
 
 LIMIT_S = 45 * 60
 
@@ -67,7 +68,7 @@ class GoBuild:
             commands = {name: package for name, package in module.commands.items() if name in names}
             if not commands:
                 continue
-            with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+            with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=UNFINISHED) as folder:
                 toolchain = Toolchain(go, Path(folder))
                 toolchain.require(module)
                 for name, package in commands.items():
@@ -109,7 +110,7 @@ class Toolchain:
     def _run(self, *arguments: str) -> str:
         try:
             done = subprocess.run(
-                [self._go, *arguments],
+                ending_with_us(self._go, *arguments),
                 cwd=self._folder,
                 env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
                 capture_output=True,

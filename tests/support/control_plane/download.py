@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .programs import ETCD, KUBERNETES, KWOK, UnavailableError, cache_folder, go_platform
+from .programs import ETCD, KUBERNETES, KWOK, UNFINISHED, UnavailableError, cache_folder, go_platform
 
 QUIET_S = 6  # without a byte for so long, connecting or reading, a download has failed
 MIRROR = "WORKERPOOL_TEST_DOWNLOADS"
@@ -87,7 +87,7 @@ class Download:
         if wanted is None:
             raise UnavailableError(f"{release.sums} has no SHA-256 of {file_name}")
         self._say(f"downloading {release.url}")
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNFINISHED) as folder:
             file = Path(folder) / file_name
             got = _save(release.url, file)
             if got != wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Protocol
 from .at_hand import Assets, Cache, OnPath
 from .build import GoBuild
 from .download import Download
-from .programs import NAMES, Programs, UnavailableError, cache_folder
+from .programs import NAMES, UNFINISHED, Programs, UnavailableError, cache_folder
 
 Say = Callable[[str], None]
 
@@ -82,4 +83,6 @@ def _alone(folder: Path, say: Say) -> Iterator[None]:
         except BlockingIOError:
             say("another test run is fetching the control plane's programs; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        for left_over in folder.glob(f"{UNFINISHED}*"):  # of a run that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         yield

@@ -80,6 +80,8 @@ class LocalControlPlane:
             "--service-cluster-ip-range", "10.96.0.0/16", "--endpoint-reconciler-type", "none",
             # It taints new nodes until a controller that we do not run takes the taint away.
             "--disable-admission-plugins", "TaintNodesByCondition",
+            # As on OpenShift: who names an owner needs the right to.
+            "--enable-admission-plugins", "OwnerReferencesPermissionEnforcement",
             "--profiling=false", "--max-requests-inflight", "2000", "--max-mutating-requests-inflight", "1000",
         )  # fmt: skip
         with Api(self.admin_kubeconfig) as api:

@@ -10,18 +10,21 @@ LAST_LINES = 15
 STOP_S = 10
 
 
+def ending_with_us(*command: str) -> list[str]:
+    """The command, ended by the kernel when this process ends, however that ends; where util-linux is."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else [*command]
+
+
 class Child:
     """A running program; ``log`` has what it said."""
 
     def __init__(self, program: Path, arguments: list[str], folder: Path) -> None:
         self.name = program.name
         self.log = folder / f"{self.name}.log"
-        # Where util-linux is: the kernel ends the program with us, even when we are killed.
-        setpriv = shutil.which("setpriv")
-        guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*guard, str(program), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
+                ending_with_us(str(program), *arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
             )
 
     @property

@@ -13,6 +13,7 @@ ETCD = "3.6.7"
 KWOK = "0.8.0"
 
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
+UNFINISHED = "unfinished-"  # how folders in the cache begin that belong to a download or a build under way
 
 
 class UnavailableError(Exception):
