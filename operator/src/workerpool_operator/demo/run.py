@@ -7,7 +7,6 @@ import importlib.resources
 import json
 import os
 import random
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -16,16 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
+from sqlalchemy.exc import DBAPIError
 
 from workerpool_operator.demo.chaos import Chaos, Outage, OutageVerdict, judge, kill_a_busy_worker, stop_redis
 from workerpool_operator.demo.effects import Account, account
+from workerpool_operator.demo.folder import DemoError, prepare
 from workerpool_operator.demo.mailbox import Mailbox
 from workerpool_operator.demo.picture import Mark, draw
 from workerpool_operator.demo.recorder import Recorder
 from workerpool_operator.demo.rush import Rush
 from workerpool_operator.demo.shop import CATALOGUE, MAIL_FROM, RUSH_HOUR, STOCK_EACH, Wave
 from workerpool_operator.demo.summary import Figures, show
-from workerpool_operator.local.folder_lock import in_use
 from workerpool_operator.local.redis_binary import RedisServerError
 from workerpool_operator.local.run import logging_to, showing, stop_signals
 from workerpool_operator.local.world import LocalError, LocalOptions, LocalWorld
@@ -43,9 +43,6 @@ from workerpool_worker.jobs.orders.stock import set_stock
 from workerpool_worker.runtime.database import create_tables, make_engine
 
 OK, LOST_OR_TWICE, BAD_INPUT = 0, 1, 2
-MARKER = ".workerpool-demo"
-"""A file that says a folder is a demo's and may be emptied for the next one."""
-
 QUIET_S = 2.0
 """How long everything stays at zero before the demo ends: the picture shows that it is quiet again."""
 
@@ -53,10 +50,6 @@ LOOK_EVERY_S = 0.25
 PAYMENT_LATENCY_MS = 300
 BEFORE_OUTAGE_S = 5.0
 """From the first order to the outage: workers are up and in the middle of their jobs."""
-
-
-class DemoError(Exception):
-    """The demo cannot run. The text is one line that says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,23 +74,6 @@ def run_demo(arguments: DemoArguments) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         return LOST_OR_TWICE
-
-
-def prepare(output: Path) -> None:
-    """Make the demo's folder, or empty the one of an earlier demo; never a folder with anything else in it."""
-    try:
-        if output.is_dir() and any(output.iterdir()):
-            if not (output / MARKER).exists():
-                raise DemoError(f"{output} is not empty and is no demo's folder: name another one with --output")
-            if in_use(output / "state" / "redis"):
-                raise DemoError(f"{output}: a demo still runs there: wait for it, or name another one with --output")
-            shutil.rmtree(output)
-        output.mkdir(parents=True, exist_ok=True)
-        (output / MARKER).touch()
-    except OSError as error:
-        raise DemoError(
-            f"{output}: cannot write there ({error.strerror}): name another folder with --output"
-        ) from error
 
 
 @dataclass(kw_only=True, slots=True)
@@ -279,6 +255,8 @@ def _stock_shelves(database: str) -> None:
         create_tables(engine)
         for sku, _price, _description in CATALOGUE:
             set_stock(engine, sku, STOCK_EACH)
+    except DBAPIError as error:
+        raise DemoError(f"cannot write {database}: {error.orig}") from error
     finally:
         engine.dispose()
 
