@@ -38,6 +38,13 @@ def strict(api: Api, namespace: str) -> str:
     return namespace
 
 
+@pytest.fixture
+def uid(api: Api, namespace: str) -> str:
+    """Of a pool that exists: what belongs to none is collected as garbage."""
+    made: str = api.create(pool_in(namespace).to_dict())["metadata"]["uid"]
+    return made
+
+
 def pool_in(namespace: str, document: dict[str, Any] = SMALL) -> WorkerPool:
     document = copy.deepcopy(document)
     document["metadata"]["namespace"] = namespace
@@ -91,52 +98,53 @@ def owners_of_replicas(api: Api, where: str) -> set[tuple[str, str]]:
     return {(one["manager"], one["operation"]) for one in fields if "f:replicas" in one["fieldsV1"].get("f:spec", {})}
 
 
-def test_a_deployment_is_made_at_zero_and_its_size_is_never_set_back(api: Api, namespace: str) -> None:
+def test_a_deployment_is_made_at_zero_and_its_size_is_never_set_back(api: Api, namespace: str, uid: str) -> None:
     pool = pool_in(namespace)
     where = path("deployments", namespace, pool.name)
-    assert apply(api, creation(pool, uid="u"), force=False)["spec"]["replicas"] == 0
+    assert apply(api, creation(pool, uid=uid), force=False)["spec"]["replicas"] == 0
     apply(api, replicas_claim(pool, 0), SCALER_MANAGER)
-    assert apply(api, deployment(pool, uid="u"))["spec"]["replicas"] == 0
+    assert apply(api, deployment(pool, uid=uid))["spec"]["replicas"] == 0
     assert owners_of_replicas(api, where) == {(SCALER_MANAGER, "Apply")}
 
     api.patch(f"{where}/scale", {"spec": {"replicas": 3}}, fieldManager=SCALER_MANAGER)
     changed = pool_in(namespace, varied(worker={"concurrency": 2}))
-    assert apply(api, deployment(changed, uid="u"))["spec"]["replicas"] == 3
+    assert apply(api, deployment(changed, uid=uid))["spec"]["replicas"] == 3
     assert owners_of_replicas(api, where) == {(SCALER_MANAGER, "Update")}
 
 
-def test_making_a_deployment_that_exists_after_all_changes_nothing(api: Api, namespace: str) -> None:
+def test_making_a_deployment_that_exists_after_all_changes_nothing(api: Api, namespace: str, uid: str) -> None:
     pool = pool_in(namespace)
     where = path("deployments", namespace, pool.name)
-    apply(api, creation(pool, uid="u"), force=False)
+    apply(api, creation(pool, uid=uid), force=False)
     apply(api, replicas_claim(pool, 0), SCALER_MANAGER)
-    apply(api, deployment(pool, uid="u"))
+    apply(api, deployment(pool, uid=uid))
     api.patch(f"{where}/scale", {"spec": {"replicas": 3}}, fieldManager=SCALER_MANAGER)
     with pytest.raises(RefusedError, match=r"spec\.replicas"):
-        apply(api, creation(pool, uid="u"), force=False)
+        apply(api, creation(pool, uid=uid), force=False)
     assert api.get(where)["spec"]["replicas"] == 3
 
 
-def test_without_the_claim_the_api_server_would_fill_in_one(api: Api, namespace: str) -> None:
+def test_without_the_claim_the_api_server_would_fill_in_one(api: Api, namespace: str, uid: str) -> None:
     pool = pool_in(namespace)
-    apply(api, creation(pool, uid="u"), force=False)
-    assert apply(api, deployment(pool, uid="u"))["spec"]["replicas"] == 1
+    apply(api, creation(pool, uid=uid), force=False)
+    assert apply(api, deployment(pool, uid=uid))["spec"]["replicas"] == 1
 
 
-def test_applying_the_same_again_changes_nothing(api: Api, namespace: str) -> None:
+def test_applying_the_same_again_changes_nothing(api: Api, namespace: str, uid: str) -> None:
     pool = pool_in(namespace, FULL)
-    first = apply(api, creation(pool, uid="u"))
-    assert apply(api, creation(pool_in(namespace, FULL), uid="u"))["metadata"] == first["metadata"]
-    budget = pod_disruption_budget(pool, uid="u") or {}
-    assert apply(api, budget)["metadata"]["resourceVersion"] == apply(api, budget)["metadata"]["resourceVersion"]
+    for body in (creation(pool, uid=uid), pod_disruption_budget(pool, uid=uid) or {}):
+        first, again = apply(api, body)["metadata"], apply(api, copy.deepcopy(body))["metadata"]
+        assert again["generation"] == first["generation"]
+        # Controllers write fields of their own meanwhile; the time of our entry is that of our last change.
+        assert again["managedFields"][0] == first["managedFields"][0]
 
 
-def test_from_one_spec_to_another_and_back_nothing_is_left(api: Api, namespace: str) -> None:
+def test_from_one_spec_to_another_and_back_nothing_is_left(api: Api, namespace: str, uid: str) -> None:
     specs = [SMALL, FULL, varied(broker={"urlSecretRef": {"name": "redis", "key": "url"}}, worker={"command": ["x"]})]
     for begin in specs:
-        start = apply(api, creation(pool_in(namespace, begin), uid="u"))
+        start = apply(api, creation(pool_in(namespace, begin), uid=uid))
         for other in specs:
-            apply(api, creation(pool_in(namespace, other), uid="u"))
-            back = apply(api, creation(pool_in(namespace, begin), uid="u"))
+            apply(api, creation(pool_in(namespace, other), uid=uid))
+            back = apply(api, creation(pool_in(namespace, begin), uid=uid))
             assert back["spec"] == start["spec"]
             assert back["metadata"]["labels"] == start["metadata"]["labels"]

@@ -1,12 +1,10 @@
 """The status of a pool from one cycle's record, and whether it tells enough to be written. Pure: time is an argument.
 
-``previous`` is what :func:`project` gave last for this pool (of a process that just started: the status on the object),
-whether it was written or not: times of transitions and of the last scaling live on in it. What is compared with is
-what was *written* last::
+``previous`` is the status on the object: times of transitions live on in it, and numbers that are still about right::
 
-    latest = project(record, previous=latest, ...)
-    if worth_writing(written, latest, last_written_s=..., now_s=...):
-        apply it as a whole: what is unknown now is left out, and has to go from the object
+    new = project(record, previous=written, ...)
+    if worth_writing(written, new, last_written_s=..., now_s=...):
+        put it in place as a whole: what is unknown now is left out, and has to go from the object
 
 A status is written when it tells something new, at most every two seconds, and not at all while nothing changes. What
 comes too soon is not lost: the next cycle finds that it differs still.
@@ -45,6 +43,7 @@ def project(
     problems: tuple[Problem, ...] = (),
     deployment: DeploymentState | None,
     now_s: float,
+    scaled_s: float | None = None,
 ) -> Body:
     """The whole status of a pool; what is not known is left out.
 
@@ -57,6 +56,8 @@ def project(
         problems: What is wrong beside what the record and the Deployment tell.
         deployment: The Deployment's own status, None when there is none.
         now_s: Unix time in seconds.
+        scaled_s: When this process changed the size last, in Unix seconds. Without it a scaling is seen only in its own
+            cycle's record, and missed when the write has to wait for the next.
     """
     before = previous if isinstance(previous, Mapping) else {}
     problems += deployment_problems(deployment, name=name, now_s=now_s)
@@ -66,7 +67,7 @@ def project(
         "replicas": 0 if deployment is None else deployment.replicas,
         "readyReplicas": 0 if deployment is None else deployment.ready,
         "desiredReplicas": before.get("desiredReplicas") if record is None else record.decision.target,
-        "lastScaleTime": _last_scale_time(record, before),
+        "lastScaleTime": _last_scale_time(record, before, scaled_s),
         "backlog": _backlog(record, before) if record is not None else None,
         "conditions": _conditions(verdicts(record, problems), before, generation=generation, now_s=now_s),
     }
@@ -98,10 +99,16 @@ def _knows_nothing_yet(status: Known) -> bool:
     return bool(ready.get("reason") == Cause.NOT_YET_READ.value)
 
 
-def _last_scale_time(record: CycleRecord | None, before: Known) -> Any:
-    if record is not None and record.outcome.kind is OutcomeKind.APPLIED and record.decision.direction != "none":
-        return timestamp(record.observation.time_s)
-    return before.get("lastScaleTime")
+def scaled_at_s(record: CycleRecord) -> float | None:
+    """When a cycle changed the pool's size, in Unix seconds; None when it did not."""
+    moved = record.outcome.kind is OutcomeKind.APPLIED and record.decision.direction != "none"
+    return record.observation.time_s if moved else None
+
+
+def _last_scale_time(record: CycleRecord | None, before: Known, scaled_s: float | None) -> Any:
+    known_s = scaled_at_s(record) if record is not None else None
+    known_s = scaled_s if known_s is None else known_s
+    return before.get("lastScaleTime") if known_s is None else timestamp(known_s)
 
 
 def _backlog(record: CycleRecord, before: Known) -> Body:
