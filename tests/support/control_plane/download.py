@@ -71,9 +71,12 @@ class Download:
 
     def find(self, names: Collection[str]) -> Mapping[str, Path]:
         """Download each of the programs; the first failure ends it, what came before it stays in the cache."""
+        system, machine = go_platform()
+        if system != "linux":
+            raise UnavailableError("the servers are released for Linux only")
         folder, found = cache_folder(), {}
         for name in names:
-            release = RELEASES[name].here(*go_platform())
+            release = RELEASES[name].here(system, machine)
             try:
                 found[name] = self._fetch(release, folder / name)
             except (OSError, http.client.HTTPException, tarfile.TarError, KeyError) as error:

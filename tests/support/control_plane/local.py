@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 
 import trustme
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from .api import Api
 from .kubeconfig import write_kubeconfig
@@ -18,6 +16,7 @@ from .process import Child
 from .programs import Programs
 
 READY_S = 60
+ATTEMPTS = 3
 CONTROLLERS = (
     "deployment-controller",
     "replicaset-controller",
@@ -64,6 +63,18 @@ class LocalControlPlane:
 
     def start_server(self) -> None:
         """Start etcd and the API server and wait until it is ready."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                self._try_server()
+            except AssertionError as error:
+                self.close()
+                # Somebody else took a port in between.
+                if not left or "address already in use" not in str(error):
+                    raise
+            else:
+                return
+
+    def _try_server(self) -> None:
         port, etcd = free_port(), f"http://127.0.0.1:{free_port()}"
         self.url = f"https://127.0.0.1:{port}"
         self._write_credentials()
@@ -73,10 +84,10 @@ class LocalControlPlane:
         )  # fmt: skip
         self.run(
             "kube-apiserver", "--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", str(port),
-            "--tls-cert-file", "serving.pem", "--tls-private-key-file", "serving.key",
+            "--tls-cert-file", "serving.pem", "--tls-private-key-file", "serving.pem",
             "--token-auth-file", "tokens.csv", "--authorization-mode", "RBAC",
             "--service-account-issuer", "https://kubernetes.default.svc",
-            "--service-account-key-file", "accounts.pub", "--service-account-signing-key-file", "accounts.key",
+            "--service-account-key-file", "accounts.key", "--service-account-signing-key-file", "accounts.key",
             "--service-cluster-ip-range", "10.96.0.0/16", "--endpoint-reconciler-type", "none",
             # It taints new nodes until a controller that we do not run takes the taint away.
             "--disable-admission-plugins", "TaintNodesByCondition",
@@ -107,20 +118,9 @@ class LocalControlPlane:
         authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
         serving = authority.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc")
         authority.cert_pem.write_to_path(self.ca_file)
-        serving.private_key_pem.write_to_path(self.folder / "serving.key")
-        for part in serving.cert_chain_pems:
-            part.write_to_path(self.folder / "serving.pem", append=True)
-        accounts = ec.generate_private_key(ec.SECP256R1())
-        (self.folder / "accounts.key").write_bytes(
-            accounts.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        (self.folder / "accounts.pub").write_bytes(
-            accounts.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        )
+        serving.private_key_and_cert_chain_pem.write_to_path(self.folder / "serving.pem")
+        # The API server takes the public half from it.
+        authority.issue_cert("accounts").private_key_pem.write_to_path(self.folder / "accounts.key")
         token = secrets.token_urlsafe()
         with (self.folder / "tokens.csv").open("w", newline="") as tokens:
             csv.writer(tokens).writerow([token, "admin", "1", "system:masters"])
@@ -129,6 +129,6 @@ class LocalControlPlane:
 
 def _is_ready(api: Api) -> bool:
     try:
-        return api.request("GET", "/readyz").status == 200
+        return api.request("GET", "/readyz", timeout_s=2).status == 200
     except Exception:  # noqa: BLE001 - not listening yet, in the words of whichever library noticed
         return False
