@@ -79,7 +79,7 @@ def worker_pool(
         "scaleDown": {"stabilizationSeconds": 2},
         **(scaling or {}),
     }
-    worker = {} if "deploymentRef" in spec else {"worker": {}}
+    worker: dict[str, Any] = {} if "deploymentRef" in spec else {"worker": {}}
     return {
         "apiVersion": "workerpool.dev/v1alpha1",
         "kind": "WorkerPool",

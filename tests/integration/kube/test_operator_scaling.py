@@ -37,6 +37,10 @@ def size(api: Api, namespace: str, name: str) -> int | None:
     return None if found is None else int(found["spec"]["replicas"])
 
 
+def status(api: Api, namespace: str, name: str) -> Object:
+    return dict(api.get(path("workerpools", namespace, name)).get("status") or {})
+
+
 def test_zero_to_the_size_wanted_and_back(
     operator: OperatorProcess, api: Api, namespace: str, redis_server: RedisServer, redis_client: redis.Redis
 ) -> None:
@@ -47,22 +51,13 @@ def test_zero_to_the_size_wanted_and_back(
     eventually(lambda: size(api, namespace, "email") == 6, 10, "six replicas for 58 jobs")
     grown = api.get(path("deployments", namespace, "email"))
     assert grown["metadata"]["generation"] == born["metadata"]["generation"] + 1, "one write of the size"
-    eventually(
-        lambda: api.get(path("workerpools", namespace, "email"))["status"].get("readyReplicas") == 6, 30, "six ready"
-    )
+    eventually(lambda: status(api, namespace, "email").get("readyReplicas") == 6, 30, "six ready")
     redis_client.delete("email")
     eventually(lambda: size(api, namespace, "email") == 0, 20, "back at zero")
-    status = eventually(
-        lambda: (
-            found
-            if (found := api.get(path("workerpools", namespace, "email"))["status"]).get("replicas") == 0
-            else None
-        ),
-        20,
-        "a status at zero",
-    )
-    assert status["observedGeneration"] == 1
-    assert {one["type"]: one["status"] for one in status["conditions"]} == {
+    eventually(lambda: status(api, namespace, "email").get("replicas") == 0, 20, "a status at zero")
+    found = status(api, namespace, "email")
+    assert found["observedGeneration"] == 1
+    assert {one["type"]: one["status"] for one in found["conditions"]} == {
         "Ready": "True",
         "BrokerReachable": "True",
         "ScalingActive": "True",

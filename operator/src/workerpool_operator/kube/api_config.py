@@ -42,7 +42,7 @@ class Access:
         where = "the pod's service account" if in_cluster else f"the kubeconfig {self._file}"
         try:
             if self.kubeconfig is not None and not self.kubeconfig.is_file():
-                raise FileNotFoundError(errno.ENOENT, "there is no such file")  # noqa: TRY301 - told like the others
+                raise FileNotFoundError(errno.ENOENT, "there is no such file")
             if in_cluster:
                 _load_pod(configuration)
             else:

@@ -79,7 +79,8 @@ class Owned:
         with a size once, a second manager comes to own just that field, and then the first lets go of it: it stays.
         """
         path, size = paths.deployment(*known.target), initial_replicas(pool)
-        await self._api.apply(path, {**body, "spec": {**body["spec"], "replicas": size}})
+        # not by force: should it exist after all, its size is somebody's, and this is a conflict that changes nothing
+        await self._api.apply(path, {**body, "spec": {**body["spec"], "replicas": size}}, force=False)
         await self._api.apply(path, replicas_claim(pool, size), field_manager=SCALER_MANAGER)
         await self._apply(known, body)
 

@@ -17,11 +17,20 @@ from typing import Any
 from workerpool_operator.core.observation import InFlight
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import ApiError, KubeApi, NotFound
-from workerpool_operator.kube.events import EventMemory, EventToSend, admit, event_body, events_for, events_for_problems
+from workerpool_operator.kube.events import (
+    EventMemory,
+    EventToSend,
+    admit,
+    cautions_event,
+    event_body,
+    events_for,
+    events_for_problems,
+)
 from workerpool_operator.kube.names import selector_text
 from workerpool_operator.kube.problems import DeploymentState, Problem
 from workerpool_operator.kube.registry import PoolObject, Registry
-from workerpool_operator.kube.status import coarse, coarse_age_s, project, worth_writing
+from workerpool_operator.kube.render_env import cautions
+from workerpool_operator.kube.status import coarse, coarse_age_s, project, scaled_at_s, worth_writing
 from workerpool_operator.ports import CycleRecord, Notice, OutcomeKind, PoolKey
 
 log = logging.getLogger(__name__)
@@ -37,6 +46,9 @@ class _Pool:
 
     record: CycleRecord | None = None
     problems: tuple[Problem, ...] = ()
+    scaled_s: float | None = None
+    cautioned: int = -1
+    """The generation of the spec for which cautions were told last."""
     gist: Hashable = None
     written: dict[str, Any] | None = None
     written_s: float | None = None
@@ -80,6 +92,7 @@ class Reporter:
             self._tell(record.key, pool, events_for(record, pool.record))
             pool.gist, pool.dirty = gist, True
         pool.record = record
+        pool.scaled_s = scaled_at_s(record) or pool.scaled_s
 
     def notice(self, notice: Notice) -> None:
         """Nothing happens outside cycles here."""
@@ -93,6 +106,7 @@ class Reporter:
         if problems != pool.problems:
             self._tell(key, pool, events_for_problems(problems, pool.problems))
             pool.problems = problems
+        self._caution(key, pool)
         pool.dirty = True
 
     def start_anew(self) -> None:
@@ -154,6 +168,7 @@ class Reporter:
             problems=pool.problems,
             deployment=state,
             now_s=time.time(),
+            scaled_s=pool.scaled_s,
         )
 
     async def _write(self, gate: asyncio.Semaphore, key: PoolKey, pool: _Pool, status: dict[str, Any]) -> None:
@@ -172,6 +187,14 @@ class Reporter:
                 pool.written, pool.written_s, pool.dirty = status, time.monotonic(), True
             finally:
                 pool.writing = False
+
+    def _caution(self, key: PoolKey, pool: _Pool) -> None:
+        """Say once for each spec what its author should know, though it runs."""
+        known = self._registry.pools.get(key)
+        if known is None or known.pool is None or pool.cautioned == known.generation:
+            return
+        pool.cautioned = known.generation
+        self._tell(key, pool, [cautions_event(text) for text in cautions(known.pool)])
 
     def _tell(self, key: PoolKey, pool: _Pool, events: Iterable[EventToSend]) -> None:
         known = self._registry.pools.get(key)

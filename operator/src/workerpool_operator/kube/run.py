@@ -23,6 +23,7 @@ from workerpool_operator.kube.brokers import Address, Brokers
 from workerpool_operator.kube.controller import Controller
 from workerpool_operator.kube.handlers import kopf_settings, wire
 from workerpool_operator.kube.lease import Leadership, new_identity
+from workerpool_operator.kube.logs import DecisionLines, configure
 from workerpool_operator.kube.loops import Loops
 from workerpool_operator.kube.owned import Owned
 from workerpool_operator.kube.problems import Problem
@@ -30,7 +31,8 @@ from workerpool_operator.kube.registry import Registry
 from workerpool_operator.kube.reporter import Reporter
 from workerpool_operator.kube.resync import Resync
 from workerpool_operator.kube.scaler import KubeScaler
-from workerpool_operator.kube.settings import OperatorSettings
+from workerpool_operator.kube.server import Server, ServerError
+from workerpool_operator.kube.settings import LogFormat, OperatorSettings
 from workerpool_operator.ports import CycleRecord, Notice, PoolKey, QueueReader
 from workerpool_operator.queues import reader_for
 from workerpool_operator.report.fanout import Sinks
@@ -53,9 +55,12 @@ def own_namespace(default: str = "default") -> str:
 
 def run_operator(settings: OperatorSettings) -> int:
     """Run until stopped; returns the exit status: 0 stopped in order, 1 a part failed, 2 it could not start."""
+    # Kopf says of every event that its handler succeeded
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    configure(json_lines=settings.log_format is LogFormat.JSON, level=settings.log_level)
     try:
         return asyncio.run(Operator(settings).run())
-    except ApiError as error:
+    except (ApiError, ServerError) as error:
         sys.stderr.write(f"workerpool operator: {error}\n")
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -86,10 +91,11 @@ class Operator:
             generation=self._generation,
             instance=self._identity,
         )
+        self._lines = DecisionLines()
         self.loops = Loops(
             reader_for=_reader,
             scaler=self._scaler,
-            sink=Sinks([self.metrics, self._reporter, _Distrust(self._distrust)], on_trouble=log.error),
+            sink=Sinks([self.metrics, self._reporter, self._lines, _Distrust(self._distrust)], on_trouble=log.error),
         )
         self._controller = Controller(
             registry=self._registry,
@@ -100,6 +106,14 @@ class Operator:
             on_problems=self._problems,
         )
         self._registry.on_change = self._controller.mark
+        self._server = Server(
+            metrics=self.metrics,
+            loop_ages=self.loops.ages_s,
+            synced=lambda: self.synced,
+            leads=self.leadership.is_leader,
+            host=settings.host,
+            port=settings.port,
+        )
         self._takeover: asyncio.Task[None] | None = None
         self.synced = False
         """Whether everything in the cluster was listed once."""
@@ -111,6 +125,8 @@ class Operator:
             ApiError: The API server cannot be reached at the start, or a right is missing.
         """
         async with AsyncExitStack() as stack:
+            await self._server.start()
+            stack.push_async_callback(self._server.close)
             await stack.enter_async_context(self._api)
             await self._wait_for_kind()
             await self._resync.whole()
@@ -217,6 +233,7 @@ class Operator:
         if problems is None:
             self._scaler.forget(key)
             self.metrics.forget(key)
+            self._lines.forget(key)
 
     def _distrust(self, key: PoolKey) -> None:
         known = self._registry.pools.get(key)

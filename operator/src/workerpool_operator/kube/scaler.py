@@ -9,7 +9,7 @@ controller acts on the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from workerpool_operator.core.decision import Decision
@@ -66,7 +66,7 @@ class KubeScaler:
             return ReplicaState(current=deployment.replicas, ready=0, leaving=0, silent=0)
         by_pod = self._beats_by_pod(beats)
         staying = [pod for pod in pods if not pod.leaving]
-        own = tuple(beat for pod in staying for beat in by_pod.get(_host_name(pod), ()))
+        own = tuple(beat for pod in staying for beat in _beats_of(pod, by_pod))
         self._beats[key] = own
         fresh = {_host_of(beat) for beat in own if beat.age_s <= FRESH_S}
         ready = [pod for pod in staying if pod.ready]
@@ -74,9 +74,9 @@ class KubeScaler:
             current=deployment.replicas,
             ready=len(ready),
             leaving=len(pods) - len(staying),
-            silent=sum(1 for pod in ready if _host_name(pod) not in fresh),
+            silent=sum(1 for pod in ready if fresh.isdisjoint(_host_names(pod))),
             beats=own,
-            leaving_beats=tuple(beat for pod in pods if pod.leaving for beat in by_pod.get(_host_name(pod), ())),
+            leaving_beats=tuple(beat for pod in pods if pod.leaving for beat in _beats_of(pod, by_pod)),
         )
 
     async def scale(self, key: PoolKey, decision: Decision) -> Outcome:
@@ -169,7 +169,7 @@ def choose(pods: Iterable[PodObject], beats: Iterable[WorkerBeat], count: int) -
     def standing(pod: PodObject) -> tuple[int, int, Name]:
         if not pod.ready:
             return 0, 0, pod.name
-        jobs = active.get(_host_name(pod))
+        jobs = next((active[host] for host in _host_names(pod) if host in active), None)
         if jobs is None:
             return 2, 0, pod.name
         return (1, 0, pod.name) if jobs == 0 else (3, jobs, pod.name)
@@ -182,9 +182,17 @@ def _host_of(beat: WorkerBeat) -> str:
     return beat.hostname.rpartition("@")[2]
 
 
-def _host_name(pod: PodObject) -> str:
-    """A pod's host name: its own name, as the kubelet cuts it to the 63 characters that Linux allows."""
-    return pod.name[1][:HOST_NAME_MAX].rstrip("-.")
+def _host_names(pod: PodObject) -> tuple[str, str]:
+    """What a worker in a pod calls its host: the pod's name, which the bundled worker is told, or the host name.
+
+    The kubelet cuts the latter to the 63 characters that Linux allows.
+    """
+    return pod.name[1], pod.name[1][:HOST_NAME_MAX].rstrip("-.")
+
+
+def _beats_of(pod: PodObject, by_host: Mapping[str, Sequence[WorkerBeat]]) -> Sequence[WorkerBeat]:
+    whole, cut = _host_names(pod)
+    return by_host.get(whole) or by_host.get(cut) or ()
 
 
 def _outcome(error: ApiError) -> Outcome:
