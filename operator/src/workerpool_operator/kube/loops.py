@@ -18,6 +18,7 @@ class _Running:
     loop: BrokerLoop
     task: asyncio.Task[None]
     pools: set[PoolKey]
+    started_s: float
     longest_interval_s: float = 1.0
 
 
@@ -59,10 +60,7 @@ class Loops:
         """For each loop: seconds since its last cycle, and the longest poll interval of its pools."""
         now_s = time.monotonic()
         return [
-            (
-                now_s - running.loop.last_cycle_s if running.loop.last_cycle_s is not None else 0.0,
-                running.longest_interval_s,
-            )
+            (now_s - (running.loop.last_cycle_s or running.started_s), running.longest_interval_s)
             for running in self._running.values()
         ]
 
@@ -80,5 +78,5 @@ class Loops:
     def _start(self, address: Address) -> _Running:
         loop = BrokerLoop(reader=self._reader_for(address), scaler=self._scaler, sink=self._sink)
         task = asyncio.create_task(loop.run(), name=f"loop of {address!r}")
-        self._running[address] = running = _Running(loop=loop, task=task, pools=set())
+        self._running[address] = running = _Running(loop=loop, task=task, pools=set(), started_s=time.monotonic())
         return running

@@ -185,12 +185,14 @@ class Operator:
         log.info("stopping")
 
     async def _stop(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+        """End what writes, give the Lease back when nothing is under way any more, end the watches last."""
+        writers = [task for task in tasks if task.get_name() not in ("watches", "leadership")]
+        for task in writers:
+            task.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
         await self.loops.stop()
         await self.leadership.release()
         stop.set()
-        for task in tasks:
-            if task.get_name() != "watches":
-                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- leading
