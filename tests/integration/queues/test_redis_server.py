@@ -67,6 +67,21 @@ def test_one_folder_is_one_servers(tmp_path: Path) -> None:
     assert not in_use(tmp_path / "nowhere")
 
 
+def test_who_watches_over_it_knows_it_before_it_is_up(tmp_path: Path) -> None:
+    """Local mode may be ended while its Redis still loads; somebody must know of the process by then."""
+    never_up = tmp_path / "never-up"
+    never_up.write_text("#!/bin/sh\nexec sleep 1000\n")
+    never_up.chmod(0o755)
+    launched: list[int] = []
+    with pytest.raises(RedisStartError, match="was not up"):
+        RedisServer(tmp_path / "data", binary=never_up, on_launch=launched.append).start(timeout_s=0.2)
+    assert len(launched) == 1
+    with RedisServer(tmp_path / "data", on_launch=launched.append) as server:
+        server.restart()
+        assert launched[2] == server.pid
+    assert len(launched) == 3
+
+
 def test_a_folder_with_odd_characters(tmp_path: Path) -> None:
     with RedisServer(tmp_path / 'my "quoted" \\ föld er') as server, redis.Redis.from_url(server.url) as client:
         assert client.ping()

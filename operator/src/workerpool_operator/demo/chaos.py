@@ -52,15 +52,13 @@ async def kill_a_busy_worker(scaler: ProcessScaler, rng: random.Random) -> Mark:
     return Mark(time_s=time.time(), label=f"kill -9 of a busy {key.name} worker")
 
 
-async def stop_redis(redis: RedisServer, scaler: ProcessScaler, say: Callable[[str], None]) -> Outage:
+async def stop_redis(redis: RedisServer, say: Callable[[str], None]) -> Outage:
     """Stop Redis, and start it again on the same port with the same data after :data:`AWAY_S` seconds."""
     begin_s = time.time()
     await asyncio.to_thread(redis.stop)
     say(f"chaos: Redis is stopped for {AWAY_S:.0f} s")
     await asyncio.sleep(AWAY_S)
     await asyncio.to_thread(redis.start)
-    if redis.pid is not None:
-        scaler.outlive(redis.pid)
     say("chaos: Redis is back")
     return Outage(begin_s=begin_s, end_s=time.time())
 

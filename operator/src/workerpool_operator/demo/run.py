@@ -215,7 +215,7 @@ class _Demo:
             self.marks.append(mark)
         elif world.redis is not None:
             await asyncio.sleep(BEFORE_OUTAGE_S)
-            self.outage = await stop_redis(world.redis, world.scaler, self.say)
+            self.outage = await stop_redis(world.redis, self.say)
             self.marks.append(Mark(time_s=self.outage.begin_s, label="Redis away", until_s=self.outage.end_s))
         self.chaos_over = True
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,6 +59,7 @@ class RedisServer:
         append_fsync: Redis' ``appendfsync``: ``always``, ``everysec`` or ``no``. The append-only file is always on.
         config: Further lines of ``redis.conf``, such as ACL users.
         binary: The server to run, None for the one :func:`find_redis` finds.
+        on_launch: Told the process' id at every start, before the server is up.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class RedisServer:
         append_fsync: str = "everysec",
         config: Sequence[str] = (),
         binary: Path | None = None,
+        on_launch: Callable[[int], None] = lambda _pid: None,
     ) -> None:
         self.folder = folder
         self.host = "127.0.0.1"
@@ -79,6 +81,7 @@ class RedisServer:
         self._append_fsync = append_fsync
         self._config = tuple(config)
         self._binary = binary
+        self._on_launch = on_launch
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -208,6 +211,7 @@ class RedisServer:
                 )
             except OSError as error:
                 raise RedisStartError(f"cannot run {binary}: {error.strerror}") from error
+        self._on_launch(self._process.pid)
         return begin
 
     def _wait_until_up(self, begin: int, timeout_s: float) -> None:

@@ -122,10 +122,11 @@ class LocalWorld:
                 ) from error
 
     def _start_redis(self) -> None:
-        self.redis = RedisServer(self._options.state_dir / "redis", port=self._options.redis_port)
+        # Told at its launch: until then, the death of local mode would leave it behind.
+        self.redis = RedisServer(
+            self._options.state_dir / "redis", port=self._options.redis_port, on_launch=self.scaler.outlive
+        )
         self.redis.start()
-        if self.redis.pid is not None:
-            self.scaler.outlive(self.redis.pid)
 
     def _plan(self) -> dict[BrokerAddress, list[WorkerPool]]:
         options, brokers = self._options, dict[BrokerAddress, list[WorkerPool]]()
