@@ -23,6 +23,7 @@ from workerpool_operator.core.observation import InFlight, Observation, QueueDep
 from workerpool_operator.core.policy import decide
 from workerpool_operator.core.spec import PoolSpec
 from workerpool_operator.local.redis_server import RedisServer
+from workerpool_operator.loop import relax_collector
 from workerpool_operator.ports import PoolKey, PoolReading, QueueSource, ReplicaState, WorkerBeat
 from workerpool_operator.queues.celery import CeleryReader
 from workerpool_operator.queues.inflight import InFlightMemory, estimate
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--pools", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
+    relax_collector()
     print("| one decide() | µs |\n|---|--:|")
     for name, observation, spec in _situations():
         history = decide(observation, spec, History()).history

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,6 +196,6 @@ def test_properties(
 
 def test_estimate_changes_nothing_it_was_given() -> None:
     memory = play((2, 3, 0, [(1.5, 0, 0)]))
-    copy = replace(memory, workers=dict(memory.workers))
+    copy = memory._replace(workers=dict(memory.workers))
     play((3, 1, 2, [(3, 5, 5)]), memory=memory)
     assert memory == copy

@@ -33,6 +33,7 @@ from workerpool_operator.kube.resync import Resync
 from workerpool_operator.kube.scaler import KubeScaler
 from workerpool_operator.kube.server import Server, ServerError
 from workerpool_operator.kube.settings import LogFormat, OperatorSettings
+from workerpool_operator.loop import relax_collector
 from workerpool_operator.ports import CycleRecord, Notice, PoolKey, QueueReader
 from workerpool_operator.queues import reader_for
 from workerpool_operator.report.fanout import Sinks
@@ -58,6 +59,7 @@ def run_operator(settings: OperatorSettings) -> int:
     # Kopf says of every event that its handler succeeded
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     configure(json_lines=settings.log_format is LogFormat.JSON, level=settings.log_level)
+    relax_collector()
     try:
         return asyncio.run(Operator(settings).run())
     except (ApiError, ServerError) as error:
@@ -111,6 +113,7 @@ class Operator:
             loop_ages=self.loops.ages_s,
             synced=lambda: self.synced,
             leads=self.leadership.is_leader,
+            writes=self._api.writes_total,
             host=settings.host,
             port=settings.port,
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from workerpool_operator.report.prometheus import CONTENT_TYPE, Metrics, render_snapshot
 
@@ -29,6 +31,20 @@ def allowed_age_s(interval_s: float) -> float:
     return 60.0 + 3.0 * interval_s
 
 
+class _Writes(Collector):
+    """Requests that may have changed something in the cluster, so that a loop of writes shows."""
+
+    def __init__(self, writes: Mapping[tuple[str, str], int]) -> None:
+        self._writes = writes
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        text = "Requests to the API server that write, by RBAC's names of verb and resource."
+        family = CounterMetricFamily("workerpool_api_writes", text, labels=("verb", "resource"))
+        for (verb, resource), number in sorted(self._writes.items()):
+            family.add_metric((verb, resource), number)
+        yield family
+
+
 class Server:
     """The operator's port. Everything it says is made when it is asked."""
 
@@ -39,6 +55,7 @@ class Server:
         loop_ages: LoopAges,
         synced: Callable[[], bool],
         leads: Callable[[], bool],
+        writes: Mapping[tuple[str, str], int] | None = None,
         host: str = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus ask from outside the pod
         port: int = 8080,
     ) -> None:
@@ -49,6 +66,7 @@ class Server:
             loop_ages: Age and interval of every polling loop; a standby has none and is healthy.
             synced: Whether the caches hold the whole cluster.
             leads: Whether this process leads.
+            writes: Writes sent to the API server so far, by verb and resource.
             host: The address to listen on.
             port: Where; 0 lets the system choose, see :attr:`port` once started.
         """
@@ -56,6 +74,7 @@ class Server:
         self._host, self.port = host, port
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
+        self._process.register(_Writes(writes if writes is not None else {}))
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from workerpool_operator.local.redis_binary import RedisServerError
 from workerpool_operator.local.world import LocalError, LocalOptions, LocalWorld, free_usual_port
+from workerpool_operator.loop import relax_collector
 from workerpool_operator.ports import Sink
 from workerpool_operator.report.board import Board, Progress
 from workerpool_operator.report.errors import ReportError
@@ -52,6 +53,7 @@ class LocalArguments:
 
 def run_local(arguments: LocalArguments) -> int:
     """Run until stopped; returns the exit status: 0 well, 1 something was in trouble, 2 nothing could be started."""
+    relax_collector()
     try:
         return asyncio.run(_run(arguments))
     except (ResourceError, ReportError, LocalError, RedisServerError) as error:

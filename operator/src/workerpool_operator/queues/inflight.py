@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from workerpool_operator.core.observation import InFlight, Unavailable
 from workerpool_operator.ports import PoolReading, ReplicaState, WorkerBeat
@@ -44,8 +45,7 @@ class Acknowledgement(enum.StrEnum):
     LATE = "Late"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """What one worker said at one time."""
 
     time_s: float
@@ -53,8 +53,7 @@ class Mark:
     processed: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One reading that is not judged yet; ``vanished`` jobs went between ``since_s`` and ``time_s``."""
 
     since_s: float
@@ -63,20 +62,18 @@ class Sample:
     vanished: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InFlightMemory:
+class InFlightMemory(NamedTuple):
     """What is remembered of a pool between two estimates; bounded, and safe to lose."""
 
     acknowledgement: Acknowledgement = Acknowledgement.UNKNOWN
     started_total: int | None = None
-    workers: Mapping[Worker, tuple[Mark, ...]] = field(default_factory=dict)
+    workers: Mapping[Worker, tuple[Mark, ...]] = MappingProxyType({})
     present: frozenset[Worker] = frozenset()
     samples: tuple[Sample, ...] = ()
     last_reading_s: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Window:
+class _Window(NamedTuple):
     """What all workers together did between two heartbeats of each."""
 
     started: int
