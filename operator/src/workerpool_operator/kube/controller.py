@@ -10,7 +10,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from workerpool_operator.core.observation import ActiveSchedule
@@ -27,7 +27,7 @@ from workerpool_operator.kube.problems import (
     target_not_found,
     target_shared,
 )
-from workerpool_operator.kube.registry import PoolObject, Registry
+from workerpool_operator.kube.registry import Name, PoolObject, Registry
 from workerpool_operator.loop import Pool
 from workerpool_operator.ports import PoolKey, QueueSource
 from workerpool_operator.queues import LayoutError
@@ -78,6 +78,7 @@ class Controller:
         loops: The loops that decide sizes.
         leads: Whether this process leads at this moment.
         on_problems: Told what is wrong with a pool after each look; None when the pool is gone.
+        list_pods: Makes the pods of a target known, where they are not: before its size is decided.
     """
 
     def __init__(
@@ -89,11 +90,14 @@ class Controller:
         loops: Loops,
         leads: Callable[[], bool],
         on_problems: Callable[[PoolKey, Problems | None], None],
+        list_pods: Callable[[Name], Awaitable[None]],
     ) -> None:
         self._registry, self._brokers, self._owned, self._loops = registry, brokers, owned, loops
-        self._leads, self._on_problems = leads, on_problems
+        self._leads, self._on_problems, self._list_pods = leads, on_problems, list_pods
         self._tracked: dict[PoolKey, _Tracked] = {}
         self._marked: dict[PoolKey, None] = {}
+        self._looking: set[PoolKey] = set()
+        """Pools that a worker is at: two looks at one pool would overtake each other."""
         self._wake = asyncio.Event()
 
     def mark(self, key: PoolKey) -> None:
@@ -138,16 +142,19 @@ class Controller:
 
     async def _work(self) -> None:
         while True:
-            while not self._marked:
+            while (key := next((one for one in self._marked if one not in self._looking), None)) is None:
                 self._wake.clear()
                 await self._wake.wait()
-            key = next(iter(self._marked))
             del self._marked[key]
+            self._looking.add(key)
             try:
                 await self._look(key)
             except Exception:
                 log.exception("pool %s: looking at it failed; it is looked at again", key)
                 self._later(key)
+            finally:
+                self._looking.discard(key)
+                self._wake.set()
 
     async def _mark_due(self) -> None:
         while True:
@@ -166,6 +173,10 @@ class Controller:
             if known is None:
                 self._forget(key)
             return
+        if key in self._tracked and self._tracked[key].uid not in ("", known.uid):
+            # deleted and made anew before anybody looked
+            self._unplace(key)
+            self._forget(key)
         tracked = self._tracked.setdefault(key, _Tracked())
         tracked.uid = known.uid
         if known.pool is None:
@@ -204,6 +215,7 @@ class Controller:
         if address is None:
             self._unplace(known.key)
             return problems
+        await self._list_pods(known.target)
         return problems + self._place(known, pool, address)
 
     def _conflicts(self, known: PoolObject) -> Problems:

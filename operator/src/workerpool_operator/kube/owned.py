@@ -52,7 +52,7 @@ class Owned:
         if live is None:
             await self._create(known, pool, body)
         elif not self._is_applied(known, live, body):
-            await self._apply(known, body)
+            await self._apply(known, body, uid=live.uid)
         await self._ensure_budget(known, pool)
 
     def forget(self, uid: str) -> None:
@@ -67,8 +67,10 @@ class Owned:
         applied = self._applied.get(known.uid)
         return applied is not None and applied[0] == body and applied[1] == live.generation
 
-    async def _apply(self, known: PoolObject, body: Body) -> None:
-        answer = await self._api.apply(paths.deployment(*known.target), body)
+    async def _apply(self, known: PoolObject, body: Body, *, uid: str) -> None:
+        # with the uid: should another Deployment have taken the name meanwhile, it is a conflict
+        identified = {**body, "metadata": {**body["metadata"], "uid": uid}}
+        answer = await self._api.apply(paths.deployment(*known.target), identified)
         self._applied[known.uid] = (body, int(answer["metadata"].get("generation") or 0))
         self._registry.see_deployment(answer)
 
@@ -80,9 +82,9 @@ class Owned:
         """
         path, size = paths.deployment(*known.target), initial_replicas(pool)
         # not by force: should it exist after all, its size is somebody's, and this is a conflict that changes nothing
-        await self._api.apply(path, {**body, "spec": {**body["spec"], "replicas": size}}, force=False)
+        made = await self._api.apply(path, {**body, "spec": {**body["spec"], "replicas": size}}, force=False)
         await self._api.apply(path, replicas_claim(pool, size), field_manager=SCALER_MANAGER)
-        await self._apply(known, body)
+        await self._apply(known, body, uid=str(made["metadata"]["uid"]))
 
     async def _ensure_budget(self, known: PoolObject, pool: WorkerPool) -> None:
         body = pod_disruption_budget(pool, uid=known.uid)

@@ -157,6 +157,8 @@ class Registry:
     """Pods by the Deployment they belong to, then by name."""
     _deployment_of_pod: dict[Name, Name] = field(default_factory=dict)
     _pools_of_target: dict[Name, set[PoolKey]] = field(default_factory=dict)
+    _listed: dict[Name, str] = field(default_factory=dict)
+    """Deployments that pools refer to, by the uid with which their pods were listed: their events came unasked."""
 
     # -- events
 
@@ -172,9 +174,13 @@ class Registry:
             return
         if known is not None and known.target != seen.target:
             self._pools_of_target[known.target].discard(seen.key)
+            self._tell(known.target)
         self.pools[seen.key] = seen
         self._pools_of_target.setdefault(seen.target, set()).add(seen.key)
-        self.on_change(seen.key)
+        if known is None or known.target != seen.target:
+            self._tell(seen.target)
+        else:
+            self.on_change(seen.key)
 
     def see_deployment(self, body: Body, *, gone: bool = False) -> None:
         """Take in a Deployment."""
@@ -246,6 +252,18 @@ class Registry:
         for body in bodies:
             self.see_pod(body)
         return sorted(self._deployment_of_pod.keys() - {name_of(body) for body in bodies})
+
+    def unlisted(self, target: Name) -> DeploymentObject | None:
+        """A Deployment that is no pool's own and whose pods nobody listed so far, None where there is nothing to do."""
+        known = self.deployments.get(target)
+        missing = known is not None and known.body is None and self._listed.get(target) != known.uid
+        return known if missing else None
+
+    def take_pods(self, owner: DeploymentObject, bodies: Sequence[Body]) -> None:
+        """Take in the pods of a Deployment that a pool refers to."""
+        self._listed[owner.name] = owner.uid
+        for body in bodies:
+            self.see_pod(body)
 
     def gone(self, kind: str, name: Name) -> None:
         """Forget an object that was looked up and is not there any more."""

@@ -10,7 +10,7 @@ from typing import Any
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import ApiError, KubeApi, NotFound
 from workerpool_operator.kube.names import POOL_LABEL
-from workerpool_operator.kube.registry import Name, Registry
+from workerpool_operator.kube.registry import DeploymentObject, Name, Registry
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,16 @@ class Resync:
             for name in names:
                 await self._look_up(kind, name)
 
+    async def pods_of(self, target: Name) -> None:
+        """List the pods of a Deployment that a pool refers to, once.
+
+        Raises:
+            ApiError: The API server is away, or a right is missing.
+        """
+        owner = self._registry.unlisted(target)
+        if owner is not None:
+            self._registry.take_pods(owner, await self._pods_by(owner))
+
     async def probe(self) -> None:
         """Ask whether the API server serves WorkerPools.
 
@@ -70,10 +80,15 @@ class Resync:
         bodies = await self._all(paths.pods, label_selector=POOL_LABEL)
         for target in {pool.target for pool in self._registry.pools.values()}:
             known = self._registry.deployments.get(target)
-            if known is not None and known.body is None and known.match_labels:
-                selector = ",".join(f"{key}={value}" for key, value in sorted(known.match_labels.items()))
-                bodies += await self._api.list(paths.pods(target[0]), label_selector=selector)
+            if known is not None and known.body is None:
+                bodies += await self._pods_by(known)
         return bodies
+
+    async def _pods_by(self, owner: DeploymentObject) -> list[dict[str, Any]]:
+        if not owner.match_labels:
+            return []
+        selector = ",".join(f"{key}={value}" for key, value in sorted(owner.match_labels.items()))
+        return await self._api.list(paths.pods(owner.name[0]), label_selector=selector)
 
     async def _look_up(self, kind: str, name: Name) -> None:
         """Forget an object only when the API server says that it is not there."""

@@ -106,6 +106,7 @@ class Operator:
             loops=self.loops,
             leads=self.leadership.is_leader,
             on_problems=self._problems,
+            list_pods=self._resync.pods_of,
         )
         self._registry.on_change = self._controller.mark
         self._server = Server(

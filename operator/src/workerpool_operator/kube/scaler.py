@@ -1,7 +1,8 @@
 """Deployments as replicas: the :class:`~workerpool_operator.ports.Scaler` of Kubernetes.
 
-Size is read from what the watches report, and moved through the scale subresource, with the resource version that was
-seen: a writer that acts on an old view gets a conflict instead of undoing somebody's decision. Before a pool shrinks,
+Size is read from what the watches report, and moved through the scale subresource, on condition that it still is what
+was seen: a writer that acts on an old view gets a conflict instead of undoing somebody's decision. (A condition on the
+resource version would fail whenever a pod becomes ready: that changes the Deployment's status.) Before a pool shrinks,
 the idle pods are given the lower deletion cost, and it is waited for until the watch shows it: the ReplicaSet
 controller acts on the same events.
 """
@@ -14,9 +15,9 @@ from typing import Any
 
 from workerpool_operator.core.decision import Decision
 from workerpool_operator.kube import api_paths as paths
-from workerpool_operator.kube.api import ApiError, Conflict, KubeApi, NotFound
+from workerpool_operator.kube.api import ApiError, Conflict, Invalid, KubeApi, NotFound
 from workerpool_operator.kube.names import DELETION_COST
-from workerpool_operator.kube.registry import Name, PodObject, Registry
+from workerpool_operator.kube.registry import DeploymentObject, Name, PodObject, Registry
 from workerpool_operator.ports import Outcome, OutcomeKind, PoolKey, ReplicaState, WorkerBeat
 
 FRESH_S = 6.0
@@ -63,7 +64,8 @@ class KubeScaler:
         pods = self._registry.pods_of(pool.target)
         if not pods:
             self._beats[key] = ()
-            return ReplicaState(current=deployment.replicas, ready=0, leaving=0, silent=0)
+            # none are known: those that the Deployment counts may be busy
+            return ReplicaState(current=deployment.replicas, ready=0, leaving=0, silent=deployment.ready)
         by_pod = self._beats_by_pod(beats)
         staying = [pod for pod in pods if not pod.leaving]
         own = tuple(beat for pod in staying for beat in _beats_of(pod, by_pod))
@@ -117,11 +119,15 @@ class KubeScaler:
             return UNCHANGED
         if not self._may_write():
             return Outcome(kind=OutcomeKind.FAILED, message="this operator does not lead any more")
-        answer = await self._api.merge_patch(
-            paths.deployment_scale(*target),
-            {"spec": {"replicas": replicas}},
-            resource_version=str(deployment.version),
-        )
+        try:
+            answer = await self._api.json_patch(paths.deployment_scale(*target), size_change(deployment, replicas))
+        except Invalid:
+            self._registry.see_deployment(await self._api.get(paths.deployment(*target)))
+            found = self._registry.deployments[target].replicas
+            if found == deployment.replicas:
+                raise
+            text = f"Deployment {target[1]} was changed to {found} replicas by somebody else at the same time"
+            return Outcome(kind=OutcomeKind.CONFLICT, message=text)
         self._note(target, answer)
         return Outcome(kind=OutcomeKind.APPLIED)
 
@@ -157,6 +163,18 @@ class KubeScaler:
             if all(known.get(name, cost) == cost for name, cost in costs.items()):
                 return
             await asyncio.sleep(COST_LOOK_S)
+
+
+def size_change(seen: DeploymentObject, replicas: int) -> list[dict[str, Any]]:
+    """The JSON patch of a Deployment's Scale that gives it a size, if it is that Deployment with the size seen.
+
+    A Scale leaves ``spec.replicas`` out where it is 0.
+    """
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": seen.uid},
+        {"op": "test", "path": "/spec", "value": {"replicas": seen.replicas} if seen.replicas else {}},
+        {"op": "add", "path": "/spec/replicas", "value": replicas},
+    ]
 
 
 def choose(pods: Iterable[PodObject], beats: Iterable[WorkerBeat], count: int) -> frozenset[Name]:
