@@ -2,6 +2,9 @@
 
 Kopf is used level-triggered: ``on.event`` only, so that it writes neither finalizers nor annotations. What its watches
 may miss while they reconnect (a deletion) is found by the listings in :mod:`~workerpool_operator.kube.resync`.
+
+The handlers are coroutines though they wait for nothing: Kopf runs plain functions in other threads, and what they
+touch belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -28,23 +31,23 @@ def wire(registry: Registry, configuration: Configuration) -> kopf.OperatorRegis
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
-    def login(**_: Any) -> kopf.ConnectionInfo:
+    async def login(**_: Any) -> kopf.ConnectionInfo:
         return connection_info(configuration)
 
     @kopf.on.event(GROUP, VERSION, "workerpools", registry=handlers)
-    def pool(event: Mapping[str, Any], **_: Any) -> None:
+    async def pool(event: Mapping[str, Any], **_: Any) -> None:
         registry.see_pool(event["object"], gone=event["type"] == "DELETED")
 
     @kopf.on.event("apps", "v1", "deployments", registry=handlers)
-    def deployment(event: Mapping[str, Any], **_: Any) -> None:
+    async def deployment(event: Mapping[str, Any], **_: Any) -> None:
         registry.see_deployment(event["object"], gone=event["type"] == "DELETED")
 
     @kopf.on.event("", "v1", "pods", registry=handlers, when=lambda labels, **_: registry.is_wanted_pod(labels))
-    def pod(event: Mapping[str, Any], **_: Any) -> None:
+    async def pod(event: Mapping[str, Any], **_: Any) -> None:
         registry.see_pod(event["object"], gone=event["type"] == "DELETED")
 
     @kopf.on.event("autoscaling", "v2", "horizontalpodautoscalers", registry=handlers)
-    def autoscaler(event: Mapping[str, Any], **_: Any) -> None:
+    async def autoscaler(event: Mapping[str, Any], **_: Any) -> None:
         registry.see_autoscaler(event["object"], gone=event["type"] == "DELETED")
 
     return handlers
@@ -58,7 +61,41 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.inactivity_timeout = WATCH_SILENCE_S
     settings.networking.request_timeout = 30
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     return settings
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Of each event Kopf copies the object in order to find what changed: half of what an event costs, for nobody."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Handlers of events have no progress."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing was kept."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing was kept."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
 
 
 def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
