@@ -48,7 +48,8 @@ class Access:
             else:
                 await _load_file(self._file, self.context, configuration, persist_config=False)
         except (ConfigException, OSError, YAMLError, ValueError, KeyError, TypeError) as error:
-            message = f"cannot tell how to reach the API server from {where}: {error}; name a kubeconfig that is right"
+            why = " ".join(str(error).split())
+            message = f"cannot tell how to reach the API server from {where}: {why}; name a kubeconfig that is right"
             raise NotConfigured(status=0, reason="NotConfigured", message=message) from error
 
     @property

@@ -7,11 +7,9 @@ look at every pool once. It stops leading before it stops anything else, so that
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from workerpool_operator.kube.resync import Resync
 from workerpool_operator.kube.scaler import KubeScaler
 from workerpool_operator.kube.server import Server, ServerError
 from workerpool_operator.kube.settings import LogFormat, OperatorSettings
+from workerpool_operator.kube.signals import listening, take_back, unless_asked
 from workerpool_operator.loop import relax_collector
 from workerpool_operator.ports import CycleRecord, Notice, PoolKey, QueueReader
 from workerpool_operator.queues import reader_for
@@ -119,6 +118,8 @@ class Operator:
             port=settings.port,
         )
         self._takeover: asyncio.Task[None] | None = None
+        self._asked = asyncio.Event()
+        """Whether it was asked to stop."""
         self.synced = False
         """Whether everything in the cluster was listed once."""
 
@@ -129,29 +130,34 @@ class Operator:
             ApiError: The API server cannot be reached at the start, or a right is missing.
         """
         async with AsyncExitStack() as stack:
-            await self._server.start()
-            stack.push_async_callback(self._server.close)
-            await stack.enter_async_context(self._api)
-            await self._wait_for_kind()
-            await self._resync.whole()
-            self.synced = True
-            self.leadership.listen(self._on_leading)
+            stack.enter_context(listening(self._asked))
+            if not await unless_asked(self._asked, self._start(stack)):
+                return OK
             stop, ready = asyncio.Event(), asyncio.Event()
-            watching = asyncio.create_task(self._watch(stop, ready), name="watches")
             parts = [
-                watching,
+                asyncio.create_task(self._watch(stop, ready), name="watches"),
                 asyncio.create_task(self.leadership.run(), name="leadership"),
                 asyncio.create_task(self._resync.run(), name="listings"),
                 asyncio.create_task(self._controller.run(), name="controller"),
                 asyncio.create_task(self._reporter.run(), name="reporter"),
             ]
-            asked = asyncio.create_task(self._until_asked(stack, ready), name="signals")
+            asked = asyncio.create_task(self._until_asked(ready), name="signals")
             done, _ = await asyncio.wait([*parts, asked], return_when=asyncio.FIRST_COMPLETED)
             status = _status_of(done - {asked})
             await self._stop(stop, [*parts, asked])
             return status
 
     # -- starting and stopping
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Everything that comes before the parts that go on for ever."""
+        await self._server.start()
+        stack.push_async_callback(self._server.close)
+        await stack.enter_async_context(self._api)
+        await self._wait_for_kind()
+        await self._resync.whole()
+        self.synced = True
+        self.leadership.listen(self._on_leading)
 
     async def _wait_for_kind(self) -> None:
         """Wait until the API server knows WorkerPools: Kopf would never notice a kind that comes later."""
@@ -179,13 +185,15 @@ class Operator:
             stop_flag=stop,
             ready_flag=ready,
         )
+        # without an error it ends only when it is stopped: by us, or by a signal while the signals were its own
+        self._asked.set()
+        await stop.wait()
 
-    async def _until_asked(self, stack: AsyncExitStack, ready: asyncio.Event) -> None:
+    async def _until_asked(self, ready: asyncio.Event) -> None:
         """Wait for SIGTERM or SIGINT. Kopf takes the signals at its start; they are taken back once it is up."""
-        await ready.wait()
-        asked = asyncio.Event()
-        stack.enter_context(_signals(asked))
-        await asked.wait()
+        taking_back = asyncio.create_task(take_back(self._asked, ready))
+        await self._asked.wait()
+        taking_back.cancel()
         log.info("stopping")
 
     async def _stop(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -243,23 +251,23 @@ class Operator:
 
     def _distrust(self, key: PoolKey) -> None:
         known = self._registry.pools.get(key)
-        if known is not None:
-            self._brokers.distrust(known)
+        if known is not None and known.pool is not None:
+            self._brokers.distrust(known.pool)
             self._controller.soon(key)
 
 
 class _Distrust:
-    """A sink that has a pool's Secrets read again when its broker refuses what they say."""
+    """A sink that has a pool's Secrets read again when its broker cannot be read: they may name another by now."""
 
-    CAUSES = frozenset({Cause.AUTH, Cause.TLS, Cause.UNREACHABLE, Cause.NO_PERMISSION})
+    OTHERS = frozenset({Cause.NOT_YET_READ, Cause.LOADING, Cause.WRONG_TYPE})
+    """What no other address or login would mend."""
 
     def __init__(self, distrust: Callable[[PoolKey], None]) -> None:
         self._distrust = distrust
 
     def record(self, record: CycleRecord) -> None:
         """Look at why it could not be read."""
-        unavailable = record.observation.unavailable
-        if unavailable and unavailable[0].cause in self.CAUSES:
+        if any(part.cause not in self.OTHERS for part in record.observation.unavailable):
             self._distrust(record.key)
 
     def notice(self, notice: Notice) -> None:
@@ -276,15 +284,3 @@ def _status_of(done: set[asyncio.Task[None]]) -> int:
         error = task.exception() if not task.cancelled() else None
         log.error("the part %r ended: %s", task.get_name(), error or "without an error", exc_info=error)
     return FAILED if done else OK
-
-
-@contextlib.contextmanager
-def _signals(asked: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
