@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
@@ -55,8 +56,9 @@ return false
 class SafeFetch:
     """Changes one consumer channel of kombu's Redis transport."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, hand_over: Callable[[], None]) -> None:
         self._channel = channel
+        self._hand_over = hand_over
         self._wait = channel._brpop_start
         self._read = channel._brpop_read
         self._has_room = channel.qos.can_consume
@@ -70,14 +72,18 @@ class SafeFetch:
         self._channel.qos.can_consume = lambda: bool(self._channel._in_poll) or self._has_room()
 
     def _start(self, timeout: float | None = None) -> None:
+        fetched = False
         try:
             while self._has_room():
                 if not self._fetch():
                     self._wait(timeout)
-                    return
+                    break
+                fetched = True
         except ResponseError as error:
             # Out of memory, or read-only for a moment: BRPOP would pop a job that then cannot be recorded.
             self._complain(error)
+        if fetched:
+            self._hand_over()
 
     def _fetch(self) -> bool:
         channel = self._channel
@@ -134,4 +140,15 @@ class FetchStep(bootsteps.StartStopStep):
         if getattr(channel, "global_keyprefix", ""):
             _log.warning("a key prefix is set: jobs are fetched in kombu's own way")
             return
-        SafeFetch(channel).install()
+        SafeFetch(channel, lambda: _write_to_children(c.pool)).install()
+
+
+def _write_to_children(pool: Any) -> None:
+    """Have the pool write what it was just given.
+
+    kombu's event loop keeps its tick callbacks in a set. Where the pool's came before the fetch, the job would not be
+    written to a child before the loop wakes for its next timer: up to a second later, after every job.
+    """
+    write = getattr(getattr(pool, "_pool", None), "on_poll_start", None)  # only a prefork pool has one, once it runs
+    if write is not None:
+        write()

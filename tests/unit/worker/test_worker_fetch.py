@@ -1,0 +1,50 @@
+"""When fetched jobs are handed to the children: at once, whatever order kombu's event loop calls its ticks in."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from workerpool_worker.runtime.fetch import SafeFetch
+
+pytestmark = pytest.mark.unit
+
+
+class Fetching(SafeFetch):
+    """The real decisions, with so many jobs to be had and so much room."""
+
+    def __init__(self, *, jobs: int, room: int) -> None:
+        self.jobs, self.room, self.told = jobs, room, list[str]()
+        channel: Any = SimpleNamespace(
+            _brpop_start=lambda _timeout: self.told.append("wait"),
+            _brpop_read=None,
+            qos=SimpleNamespace(can_consume=lambda: self.room > 0),
+            handlers={},
+            _in_poll=None,
+        )
+        super().__init__(channel, lambda: self.told.append("hand over"))
+
+    def _fetch(self) -> bool:
+        if not self.jobs:
+            return False
+        self.jobs, self.room = self.jobs - 1, self.room - 1
+        self.told.append("fetch")
+        return True
+
+
+@pytest.mark.parametrize(
+    ("jobs", "room", "told"),
+    [
+        (0, 1, ["wait"]),
+        (1, 1, ["fetch", "hand over"]),
+        (1, 2, ["fetch", "wait", "hand over"]),
+        (5, 2, ["fetch", "fetch", "hand over"]),
+        (5, 0, []),
+    ],
+)
+def test_what_was_fetched_is_handed_over_before_the_loop_sleeps(jobs: int, room: int, told: list[str]) -> None:
+    fetching = Fetching(jobs=jobs, room=room)
+    fetching._start()
+    assert fetching.told == told
