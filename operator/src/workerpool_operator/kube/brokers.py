@@ -1,7 +1,7 @@
 """Where each pool's broker is: the address in its spec, or in a Secret of its own namespace that may be rotated.
 
 Secrets are read, not watched: a watch would need the right to list every Secret of a namespace. What was read is used
-for :data:`REFRESH_S`; after a broker refused a login it is read again at once.
+for :data:`REFRESH_S`; after it turned out to be of no use it is read again soon.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import fnmatch
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import ApiError, Forbidden, KubeApi, NotFound
 from workerpool_operator.kube.problems import Problem, ProblemKind, secret_key_missing, secret_missing
-from workerpool_operator.kube.registry import Name, PoolObject
+from workerpool_operator.kube.registry import Name
 from workerpool_operator.resource import WorkerPool
 from workerpool_operator.resource.broker import SecretKeyRef
 
 REFRESH_S = 30.0
 SOONEST_AGAIN_S = 2.0
-"""A Secret is not read more often than this, however often a login fails."""
+"""A Secret is not read more often than this, however often it is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,16 @@ class Brokers:
         """The broker of a pool.
 
         Raises:
-            BrokerProblemError: A Secret or key is missing or may not be read, or the host is not among those allowed.
+            BrokerProblemError: A Secret or key is missing or may not be read, what it holds is no address, or the host
+                is not among those allowed.
         """
+        try:
+            return await self._address(pool)
+        except BrokerProblemError:
+            self.distrust(pool)
+            raise
+
+    async def _address(self, pool: WorkerPool) -> Address:
         broker = pool.broker
         url, ca_pem = broker.url, None
         if broker.url_secret_ref is not None:
@@ -85,7 +93,12 @@ class Brokers:
                 else "spec.broker: names no Redis"
             )
             raise BrokerProblemError(Problem(kind=kind, message=text))
-        self._check_host(url)
+        try:
+            hosts = hosts_of(url)
+        except ValueError:  # its text may repeat the login
+            text = "spec.broker.urlSecretRef: the value is not an address (such as redis://:password@redis:6379/0)"
+            raise BrokerProblemError(Problem(kind=ProblemKind.SECRET_UNUSABLE, message=text)) from None
+        self._check_hosts(hosts)
         return Address(layout=broker.layout.value, url=url, ca_pem=ca_pem)
 
     def revision(self, pool: WorkerPool) -> str | None:
@@ -95,13 +108,10 @@ class Brokers:
         versions = [read.version for read in reads if read is not None and read.data is not None]
         return "-".join(dict.fromkeys(versions)) or None
 
-    def distrust(self, pool: PoolObject) -> None:
-        """A login with what these Secrets say failed: read them again, soon."""
-        if pool.pool is None:
-            return
-        broker = pool.pool.broker
-        for ref in (broker.url_secret_ref, broker.ca_secret_ref):
-            read = self._secrets.get((pool.key.namespace, ref.name)) if ref is not None else None
+    def distrust(self, pool: WorkerPool) -> None:
+        """What these Secrets say is of no use: read them again, soon."""
+        for ref in (pool.broker.url_secret_ref, pool.broker.ca_secret_ref):
+            read = self._secrets.get((pool.namespace, ref.name)) if ref is not None else None
             if read is not None:
                 read.at_s = min(read.at_s, self._clock() - REFRESH_S + SOONEST_AGAIN_S)
 
@@ -142,19 +152,25 @@ class Brokers:
         version = str(body["metadata"].get("resourceVersion") or "")
         return _Read(data=dict(body.get("data") or {}), problem="", at_s=now_s, version=version)
 
-    def _check_host(self, url: str) -> None:
-        if not self._allowed:
-            return
-        for host in hosts_of(url):
-            if not any(fnmatch.fnmatchcase(host, pattern) for pattern in self._allowed):
-                text = f"spec.broker: host {host} is not among those the operator may talk to (--allowed-broker-hosts)"
+    def _check_hosts(self, hosts: Sequence[str]) -> None:
+        for host in hosts if self._allowed else ():
+            if not host or not any(fnmatch.fnmatchcase(host, pattern) for pattern in self._allowed):
+                named = f"host {host}" if host else "an address without a host"
+                text = f"spec.broker: {named} is not among those the operator may talk to (--allowed-broker-hosts)"
                 raise BrokerProblemError(Problem(kind=ProblemKind.BROKER_NOT_ALLOWED, message=text))
 
 
 def hosts_of(url: str) -> list[str]:
-    """The host names of an address, without ports and login."""
-    netloc = urlsplit(url).netloc.rpartition("@")[2]
-    return [urlsplit(f"//{part}").hostname or "" for part in netloc.split(",")]
+    """The host names of an address as they are connected to, without ports and login; "" where there is none.
+
+    Raises:
+        ValueError: It is not an address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return [""]
+    netloc = parts.netloc.rpartition("@")[2]
+    return [unquote(urlsplit(f"//{part}").hostname or "") for part in netloc.split(",")]
 
 
 def without_login(url: str) -> str:

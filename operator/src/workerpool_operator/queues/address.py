@@ -68,12 +68,15 @@ def parse_address(url: str, *, ca_pem: str | None = None) -> Address:
             port=int(options.get("port", _DEFAULT_PORT)),
             path=options.get("path"),
             database=int(options.get("db", 0)),
-            user=options.get("username"),
+            # of use with a password only; alone it may be one in the wrong place, which no message must repeat
+            user=options.get("username") if options.get("password") else None,
             password=options.get("password"),
             tls=tls,
         )
     except ssl.SSLError as error:
-        raise BrokerError(Cause.NOT_CONFIGURED, f"the broker's certificates cannot be used: {error.reason}") from error
+        raise BrokerError(
+            Cause.NOT_CONFIGURED, f"the broker's certificates cannot be used: {error.reason or 'not in PEM form'}"
+        ) from error
     except OSError as error:
         raise BrokerError(Cause.NOT_CONFIGURED, f"the broker's certificates: {error.strerror}") from error
     except (ValueError, TypeError):
