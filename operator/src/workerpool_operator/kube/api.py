@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from workerpool_operator.kube.api_errors import (
     Invalid,
     NotConfigured,
     NotFound,
+    NotLeading,
     Unauthorized,
     Unreachable,
     from_response,
@@ -42,6 +43,7 @@ __all__ = [
     "KubeApi",
     "NotConfigured",
     "NotFound",
+    "NotLeading",
     "Unauthorized",
     "Unreachable",
 ]
@@ -86,6 +88,8 @@ class KubeApi:
             timeout_s=timeout_s,
             connections=max_writes + _MAX_READS + _URGENT,
         )
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked right before each write that is not urgent: who was paused in between may lead no more."""
         self.writes_total: Counter[tuple[str, str]] = Counter()
         """Writes sent, by (verb, resource) as RBAC names them: ``("patch", "deployments/scale")``."""
 
@@ -204,5 +208,7 @@ class KubeApi:
         limit = self._writes if request.writes else self._reads
         async with contextlib.nullcontext() if urgent else limit:
             if request.writes:
+                if not urgent and not self.may_write():
+                    raise NotLeading(status=0, reason="NotLeading", message="this operator does not lead any more")
                 self.writes_total[request.verb, request.target.resource] += 1
             return await self._transport.send(request)

@@ -9,6 +9,7 @@ Exception
     ├── Unauthorized: 401, the credentials were refused, also after they were read again
     ├── Unreachable: no usable answer: no connection, no answer in time, 429 or 5xx; the same request may work later,
     │   and a write may have been carried out all the same
+    ├── NotLeading: not sent, since this process does not lead any more
     └── NotConfigured: there is no way to reach an API server: not in a cluster, and no usable kubeconfig
 """
 
@@ -56,6 +57,10 @@ class Unauthorized(ApiError):
 
 class Unreachable(ApiError):
     """No usable answer; the same request may work later."""
+
+
+class NotLeading(ApiError):
+    """A write that was not sent, since this process does not lead any more."""
 
 
 class NotConfigured(ApiError):

@@ -15,7 +15,7 @@ from typing import Any
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import KubeApi, NotFound
 from workerpool_operator.kube.names import SCALER_MANAGER
-from workerpool_operator.kube.registry import DeploymentObject, PoolObject, Registry
+from workerpool_operator.kube.registry import DeploymentObject, PoolObject, Registry, deployment_object
 from workerpool_operator.kube.render import deployment, initial_replicas, pod_disruption_budget, replicas_claim
 from workerpool_operator.resource import WorkerPool
 
@@ -32,8 +32,10 @@ class Owned:
 
     def __init__(self, api: KubeApi, registry: Registry) -> None:
         self._api, self._registry = api, registry
-        self._applied: dict[str, tuple[Body, int]] = {}
-        """By pool uid: what was applied last, and the Deployment's generation after that."""
+        self._applied: dict[str, tuple[Body, object]] = {}
+        """By pool uid: what was applied last, and what the API server made of it."""
+        self._right: dict[str, tuple[int, str | None, DeploymentObject]] = {}
+        """By pool uid: for which spec which Deployment was found to be right, so that it need not be rendered again."""
         self._budgets: dict[str, Body | None] = {}
 
     async def ensure(self, known: PoolObject, pool: WorkerPool, *, broker_revision: str | None) -> None:
@@ -48,16 +50,24 @@ class Owned:
         live = self._registry.deployments.get(known.target)
         if live is not None and live.owner_uid != known.uid:
             raise ForeignObjectError(known.target[1])
+        if live is not None and self._right.get(known.uid) == (known.generation, broker_revision, live):
+            await self._ensure_budget(known, pool)
+            return
         body = stamped(deployment(pool, uid=known.uid, broker_revision=broker_revision))
         if live is None:
             await self._create(known, pool, body)
+        elif live.body is not None and STAMP not in live.body["metadata"]["annotations"]:
+            await self._finish(known, pool, body, uid=live.uid, size=live.replicas)  # its creation was cut short
         elif not self._is_applied(known, live, body):
             await self._apply(known, body, uid=live.uid)
+        else:
+            self._right[known.uid] = (known.generation, broker_revision, live)
         await self._ensure_budget(known, pool)
 
     def forget(self, uid: str) -> None:
         """Drop what is kept of a pool that is gone; its objects are collected by their owner references."""
         self._applied.pop(uid, None)
+        self._right.pop(uid, None)
         self._budgets.pop(uid, None)
 
     def _is_applied(self, known: PoolObject, live: DeploymentObject, body: Body) -> bool:
@@ -65,13 +75,13 @@ class Owned:
             return True
         # The API server may write a value in another form than we do: what it made of this very body is right
         applied = self._applied.get(known.uid)
-        return applied is not None and applied[0] == body and applied[1] == live.generation
+        return applied is not None and applied == (body, live.essence)
 
     async def _apply(self, known: PoolObject, body: Body, *, uid: str) -> None:
         # with the uid: should another Deployment have taken the name meanwhile, it is a conflict
         identified = {**body, "metadata": {**body["metadata"], "uid": uid}}
         answer = await self._api.apply(paths.deployment(*known.target), identified)
-        self._applied[known.uid] = (body, int(answer["metadata"].get("generation") or 0))
+        self._applied[known.uid] = (body, deployment_object(answer).essence)
         self._registry.see_deployment(answer)
 
     async def _create(self, known: PoolObject, pool: WorkerPool, body: Body) -> None:
@@ -80,11 +90,17 @@ class Owned:
         Without ``spec.replicas`` the API server would fill in 1, and a pod would start for nothing. So it is applied
         with a size once, a second manager comes to own just that field, and then the first lets go of it: it stays.
         """
-        path, size = paths.deployment(*known.target), initial_replicas(pool)
+        size = initial_replicas(pool)
+        first = {**body, "metadata": _without_stamp(body["metadata"]), "spec": {**body["spec"], "replicas": size}}
         # not by force: should it exist after all, its size is somebody's, and this is a conflict that changes nothing
-        made = await self._api.apply(path, {**body, "spec": {**body["spec"], "replicas": size}}, force=False)
-        await self._api.apply(path, replicas_claim(pool, size), field_manager=SCALER_MANAGER)
-        await self._apply(known, body, uid=str(made["metadata"]["uid"]))
+        made = await self._api.apply(paths.deployment(*known.target), first, force=False)
+        await self._finish(known, pool, body, uid=str(made["metadata"]["uid"]), size=size)
+
+    async def _finish(self, known: PoolObject, pool: WorkerPool, body: Body, *, uid: str, size: int) -> None:
+        """The rest of a creation: the stamp comes last, and tells that it is complete."""
+        path = paths.deployment(*known.target)
+        await self._api.apply(path, replicas_claim(pool, size), field_manager=SCALER_MANAGER, force=False)
+        await self._apply(known, body, uid=uid)
 
     async def _ensure_budget(self, known: PoolObject, pool: WorkerPool) -> None:
         body = pod_disruption_budget(pool, uid=known.uid)
@@ -113,6 +129,11 @@ def stamped(body: Body) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     annotations = {**(body["metadata"].get("annotations") or {}), STAMP: digest}
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
+
+
+def _without_stamp(metadata: Body) -> Body:
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != STAMP}
+    return {**metadata, "annotations": annotations}
 
 
 def _named(body: Body) -> Body:

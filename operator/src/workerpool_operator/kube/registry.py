@@ -19,6 +19,9 @@ Body = Mapping[str, Any]
 Name = tuple[str, str]
 """Namespace and name of an object."""
 
+_COMPARED = ("labels", "annotations")
+"""What is kept of the metadata of an owned Deployment; the fields' managers alone would be most of the memory."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolObject:
@@ -58,6 +61,15 @@ class DeploymentObject:
     conditions: tuple[Body, ...]
     body: Body | None = None
 
+    @property
+    def essence(self) -> object:
+        """All but its size and its status."""
+        parts = None
+        if self.body is not None:
+            spec = {key: value for key, value in self.body["spec"].items() if key != "replicas"}
+            parts = (self.body["metadata"], spec)
+        return self.uid, self.owner_uid, self.match_labels, parts
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PodObject:
@@ -82,6 +94,17 @@ def name_of(body: Body) -> Name:
     """Namespace and name."""
     metadata = body["metadata"]
     return str(metadata.get("namespace") or ""), str(metadata["name"])
+
+
+def _key_of(body: Body) -> PoolKey:
+    namespace, name = name_of(body)
+    return PoolKey(namespace=namespace, name=name)
+
+
+def _spec_id(body: Body) -> tuple[str, int]:
+    """What stays the same while the spec does."""
+    metadata = body["metadata"]
+    return str(metadata.get("uid") or ""), int(metadata.get("generation") or 0)
 
 
 def pool_object(body: Body) -> PoolObject:
@@ -124,7 +147,7 @@ def deployment_object(body: Body) -> DeploymentObject:
         owner_uid=str(owner.get("uid")) if owner is not None else None,
         match_labels=dict((spec.get("selector") or {}).get("matchLabels") or {}),
         conditions=tuple(status.get("conditions") or ()),
-        body={"metadata": metadata, "spec": spec} if owned else None,
+        body={"metadata": {key: metadata.get(key) or {} for key in _COMPARED}, "spec": spec} if owned else None,
     )
 
 
@@ -146,9 +169,13 @@ def pod_object(body: Body) -> PodObject:
 
 @dataclass(kw_only=True)
 class Registry:
-    """Everything known. ``on_change`` is told the key of each pool that an event concerned."""
+    """Everything known. ``on_change`` is told the key of each pool that an event concerned.
+
+    ``on_status`` is told instead where only the status or the size of its Deployment changed: most events are such.
+    """
 
     on_change: Callable[[PoolKey], None] = lambda _key: None
+    on_status: Callable[[PoolKey], None] = lambda _key: None
     pools: dict[PoolKey, PoolObject] = field(default_factory=dict)
     deployments: dict[Name, DeploymentObject] = field(default_factory=dict)
     autoscaled: dict[Name, Name] = field(default_factory=dict)
@@ -165,13 +192,16 @@ class Registry:
     def see_pool(self, body: Body, *, gone: bool = False) -> None:
         """Take in a WorkerPool."""
         if gone:
-            namespace, name = name_of(body)
-            self._forget_pool(PoolKey(namespace=namespace, name=name), uid=str(body["metadata"].get("uid") or ""))
+            self._forget_pool(_key_of(body), uid=str(body["metadata"].get("uid") or ""))
+            return
+        known = self.pools.get(_key_of(body))
+        if known is not None and known.version >= version_of(body) > 0:
+            return
+        if known is not None and known.generation > 0 and _spec_id(body) == (known.uid, known.generation):
+            # most often the status that we wrote ourselves: not worth reading the spec again
+            self.pools[known.key] = replace(known, version=version_of(body), status=dict(body.get("status") or {}))
             return
         seen = pool_object(body)
-        known = self.pools.get(seen.key)
-        if known is not None and known.version >= seen.version > 0:
-            return
         if known is not None and known.target != seen.target:
             self._pools_of_target[known.target].discard(seen.key)
             self._tell(known.target)
@@ -192,8 +222,8 @@ class Registry:
                 self._tell(name)
             return
         if known is None or known.version < version_of(body) or known.uid != body["metadata"].get("uid"):
-            self.deployments[name] = deployment_object(body)
-            self._tell(name)
+            self.deployments[name] = seen = deployment_object(body)
+            self._tell(name, status_only=known is not None and seen.essence == known.essence)
 
     def see_pod(self, body: Body, *, gone: bool = False) -> None:
         """Take in a pod; one that belongs to no pool's Deployment is passed over."""
@@ -330,6 +360,6 @@ class Registry:
         self.on_change(key)
         self._tell(known.target)
 
-    def _tell(self, target: Name) -> None:
+    def _tell(self, target: Name, *, status_only: bool = False) -> None:
         for key in tuple(self._pools_of_target.get(target, ())):
-            self.on_change(key)
+            (self.on_status if status_only else self.on_change)(key)

@@ -91,7 +91,7 @@ class KubeScaler:
         if blocked is not None:
             return Outcome(kind=OutcomeKind.CONFLICT, message=blocked)
         try:
-            if decision.target < deployment.replicas:
+            if 0 < decision.target < deployment.replicas:  # at zero there is nothing to choose
                 await self._mark_victims(key, pool.target, deployment.replicas - decision.target)
             return await self._move(pool.target, decision.target)
         except ApiError as error:
