@@ -48,11 +48,16 @@ BREATHE_EVERY = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """A pool as the loop runs it. ``schedules_at`` tells which schedules are in force at a time (Unix seconds)."""
+    """A pool as the loop runs it.
+
+    ``schedules_at`` tells which schedules are in force at a time (Unix seconds); ``generation`` is which version of the
+    pool this is, for the reports.
+    """
 
     source: QueueSource
     spec: PoolSpec
     schedules_at: Callable[[float], tuple[ActiveSchedule, ...]] = lambda _at: ()
+    generation: int = 0
 
     @property
     def key(self) -> PoolKey:
@@ -74,6 +79,7 @@ class _Tracked:
 class _Look(NamedTuple):
     """What was seen of a pool in this cycle, and what follows from it."""
 
+    pool: Pool
     observation: Observation
     decision: Decision
     seen_s: float
@@ -159,7 +165,7 @@ class BrokerLoop:
             log.exception("pool %s: it could not be decided; its size is held", pool.key)
             return None
         tracked.history = decision.history
-        return _Look(observation=observation, decision=decision, seen_s=seen_s)
+        return _Look(pool=pool, observation=observation, decision=decision, seen_s=seen_s)
 
     async def _move(self, tracked: _Tracked, look: _Look, reading: BrokerReading) -> None:
         """Act on a decision that changes the size."""
@@ -176,13 +182,14 @@ class BrokerLoop:
         self._sink.record(
             CycleRecord(
                 key=tracked.pool.key,
-                spec=tracked.pool.spec,
+                spec=look.pool.spec,
                 observation=look.observation,
                 decision=look.decision,
                 outcome=outcome,
                 poll_duration_s=reading.duration_s,
                 lag_s=tracked.lag_s,
                 act_duration_s=time.monotonic() - look.seen_s,
+                generation=look.pool.generation,
             )
         )
 

@@ -145,7 +145,8 @@ class Scaler(Protocol):
 class CycleRecord:
     """One pool's cycle, whole: what was seen, what was decided, what came of it. Every sink reads this one record.
 
-    ``lag_s`` is how much later than due the cycle began, ``act_duration_s`` the time from the observation until the
+    ``generation`` is the version of the pool for which it was decided, as its :class:`~workerpool_operator.loop.Pool`
+    has it. ``lag_s`` is how much later than due the cycle began, ``act_duration_s`` the time from the observation to the
     outcome was known.
     """
 
@@ -157,6 +158,7 @@ class CycleRecord:
     poll_duration_s: float = 0.0
     lag_s: float = 0.0
     act_duration_s: float = 0.0
+    generation: int = 0
 
 
 class NoticeKind(enum.StrEnum):

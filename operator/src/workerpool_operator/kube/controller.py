@@ -11,13 +11,13 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workerpool_operator.core.observation import ActiveSchedule
 from workerpool_operator.kube.api import ApiError, Forbidden, Invalid
 from workerpool_operator.kube.brokers import Address, BrokerProblemError, Brokers
 from workerpool_operator.kube.loops import Loops
-from workerpool_operator.kube.owned import ForeignObjectError, Owned
+from workerpool_operator.kube.owned import ForeignObjectError, LeftoverError, Owned
 from workerpool_operator.kube.problems import (
     Problem,
     ProblemKind,
@@ -49,6 +49,9 @@ SOON_S = 5.0
 
 SECRET_SOON_S = 2.0
 
+LEFTOVER_S = 20.0
+"""The garbage collector may take this long to remove the Deployment of a pool that was deleted and made anew."""
+
 LEAVE_ALONE = frozenset(
     {ProblemKind.TARGET_SHARED, ProblemKind.TARGET_AUTOSCALED, ProblemKind.FOREIGN_DEPLOYMENT, ProblemKind.INVALID_SPEC}
 )
@@ -66,6 +69,7 @@ class _Tracked:
     """The generation of the spec, and the broker, with which the pool runs on a loop."""
     failures: int = 0
     due_s: float = 0.0
+    since_s: float = field(default_factory=time.monotonic)
 
 
 class Controller:
@@ -185,10 +189,6 @@ class Controller:
             return
         try:
             self._settle(key, await self._bring_about(known, known.pool))
-        except (Invalid, Forbidden) as error:
-            refused = Problem(kind=ProblemKind.APPLY_REFUSED, message=str(error))
-            self._settle(key, (*tracked.problems, refused))
-            self._later(key)
         except ApiError as error:
             log.warning("pool %s: %s", key, error, extra={"pool": key.name, "namespace": key.namespace})
             self._later(key)
@@ -205,6 +205,13 @@ class Controller:
         if not any(problem.kind in LEAVE_ALONE for problem in problems):
             try:
                 await self._owned.ensure(known, pool, broker_revision=self._brokers.revision(pool))
+            except LeftoverError as error:
+                self._unplace(known.key)
+                age_s = time.monotonic() - self._tracked[known.key].since_s
+                return problems if age_s < LEFTOVER_S else (*problems, foreign_deployment(str(error)))
+            except (Invalid, Forbidden) as error:
+                # what is there already is scaled on
+                problems += (Problem(kind=ProblemKind.APPLY_REFUSED, message=str(error)),)
             except ForeignObjectError as error:
                 problems += (foreign_deployment(str(error)),)
                 self._tracked[known.key].problems = problems
@@ -235,7 +242,7 @@ class Controller:
         if tracked.placed == (known.generation, address) and known.key in self._loops:
             return ()
         try:
-            self._loops.put(loop_pool(pool), address)
+            self._loops.put(loop_pool(pool, known.generation), address)
         except LayoutError as error:
             self._unplace(known.key)
             return (invalid_spec([f"spec.{error}"]),)
@@ -261,7 +268,7 @@ class Controller:
         self._on_problems(key, None)
 
 
-def loop_pool(pool: WorkerPool) -> Pool:
+def loop_pool(pool: WorkerPool, generation: int = 0) -> Pool:
     """A pool as the loop runs it."""
     schedules = pool.spec.scaling.schedules
 
@@ -274,4 +281,4 @@ def loop_pool(pool: WorkerPool) -> Pool:
         key_prefix=pool.broker.key_prefix,
         priorities=pool.priorities,
     )
-    return Pool(source=source, spec=pool_spec(pool), schedules_at=schedules_at)
+    return Pool(source=source, spec=pool_spec(pool), schedules_at=schedules_at, generation=generation)

@@ -27,6 +27,10 @@ class ForeignObjectError(Exception):
     """A Deployment of the name that a pool needs exists, and is not the pool's. It is left alone."""
 
 
+class LeftoverError(ForeignObjectError):
+    """It was owned by a pool of the same name that is no more: the garbage collector is about to remove it."""
+
+
 class Owned:
     """Keeps the objects of pools as their specs say."""
 
@@ -43,13 +47,15 @@ class Owned:
 
         Raises:
             ForeignObjectError: There is a Deployment of the pool's name that is not the pool's.
+            LeftoverError: It is that of a pool of this name that was deleted just now.
             ApiError: The API server refused or was away; to be tried again.
         """
         if pool.spec.worker is None:
             return
         live = self._registry.deployments.get(known.target)
         if live is not None and live.owner_uid != known.uid:
-            raise ForeignObjectError(known.target[1])
+            is_leftover = live.owner_pool == known.key.name
+            raise (LeftoverError if is_leftover else ForeignObjectError)(known.target[1])
         if live is not None and self._right.get(known.uid) == (known.generation, broker_revision, live):
             await self._ensure_budget(known, pool)
             return

@@ -57,6 +57,8 @@ class DeploymentObject:
     pods: int
     ready: int
     owner_uid: str | None
+    owner_pool: str | None
+    """The name of the WorkerPool that owns it, or did: its uid tells which."""
     match_labels: Body
     conditions: tuple[Body, ...]
     body: Body | None = None
@@ -145,6 +147,7 @@ def deployment_object(body: Body) -> DeploymentObject:
         pods=int(status.get("replicas") or 0),
         ready=int(status.get("readyReplicas") or 0),
         owner_uid=str(owner.get("uid")) if owner is not None else None,
+        owner_pool=str(owner.get("name")) if owned and owner is not None else None,
         match_labels=dict((spec.get("selector") or {}).get("matchLabels") or {}),
         conditions=tuple(status.get("conditions") or ()),
         body={"metadata": {key: metadata.get(key) or {} for key in _COMPARED}, "spec": spec} if owned else None,

@@ -143,8 +143,9 @@ class Reporter:
             pool.dirty = False
             return None
         adopted = self._generation(key)
-        if adopted not in (None, known.generation):
-            return None  # the loop has not seen this spec yet
+        decided = pool.record.generation if pool.record is not None else known.generation
+        if adopted is not None and {adopted, decided} != {known.generation}:
+            return None  # the loop has not decided by this spec yet
         written = pool.written if pool.written is not None else dict(known.status)
         new = self._project(known, pool, written, adopted=adopted)
         if new == written:
