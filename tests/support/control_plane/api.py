@@ -102,12 +102,13 @@ class Api:
         body: Any = None,
         *,
         content_type: str = "application/json",
+        accept: str = "application/json",
         timeout_s: float = 30,
         **query: Any,
     ) -> Answer:
         """One request; a refusal is an answer like any other."""
         pairs: list[tuple[str, str]] = [(key, str(value)) for key, value in query.items() if value is not None]
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         self._client.update_params_for_auth(headers, pairs, ["BearerToken"], where, method, body)
         url = f"{self.url}{where}" + (f"?{urlencode(pairs)}" if pairs else "")
         response = self._client.rest_client.pool_manager.request(

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.25
 WRITES_AT_ONCE = 8
 MAX_QUEUED_EVENTS = 1_000
+RETRY_S = (1.0, 2.0, 5.0, 10.0)
+"""A status that could not be written is tried again after so long."""
+
 
 
 @dataclass(slots=True)
@@ -54,6 +57,10 @@ class _Pool:
     written_s: float | None = None
     dirty: bool = True
     writing: bool = False
+    failures: int = 0
+    trouble: str = ""
+    again_s: float = 0.0
+    """Not to be written before, after it could not be."""
     events: EventMemory = field(default_factory=EventMemory)
 
 
@@ -129,7 +136,7 @@ class Reporter:
         due = []
         now_s = time.monotonic()
         for key, pool in self._pools.items():
-            if pool.dirty and not pool.writing:
+            if pool.dirty and not pool.writing and now_s >= pool.again_s:
                 status = self._status(key, pool, now_s)
                 if status is not None:
                     due.append((key, pool, status))
@@ -183,11 +190,20 @@ class Reporter:
             except NotFound:
                 self._pools.pop(key, None)
             except ApiError as error:
-                log.warning("pool %s: its status was not written: %s", key, error)
+                self._not_written(key, pool, error)
             else:
                 pool.written, pool.written_s, pool.dirty = status, time.monotonic(), True
+                pool.failures, pool.trouble = 0, ""
             finally:
                 pool.writing = False
+
+    def _not_written(self, key: PoolKey, pool: _Pool, error: ApiError) -> None:
+        """Try again ever less often; say it once while it lasts."""
+        pool.again_s = time.monotonic() + RETRY_S[min(pool.failures, len(RETRY_S) - 1)]
+        pool.failures += 1
+        if pool.trouble != str(error):
+            pool.trouble = str(error)
+            log.warning("pool %s: its status was not written: %s", key, error)
 
     def _caution(self, key: PoolKey, pool: _Pool) -> None:
         """Say once for each spec what its author should know, though it runs."""

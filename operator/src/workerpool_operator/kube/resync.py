@@ -58,7 +58,7 @@ class Resync:
             NotFound: It knows no such kind.
             ApiError: It is away, or a right is missing.
         """
-        await self._api.get(f"{paths.workerpools(self._namespaces[0])}?limit=1")
+        await self._api.list(paths.workerpools(self._namespaces[0]), field_selector="metadata.name=none")
 
     async def run(self) -> None:
         """List again and again; a failure is logged and tried again at the next time."""
