@@ -74,6 +74,8 @@ class _Tracked:
     history: History = field(default_factory=History)
     in_flight: InFlightMemory = field(default_factory=InFlightMemory)
     lag_s: float = 0.0
+    moving: bool = False
+    """Whether its size is being changed: it is looked at again when that is over."""
 
 
 class _Look(NamedTuple):
@@ -93,6 +95,7 @@ class BrokerLoop:
     ) -> None:
         self._reader, self._scaler, self._sink, self._clock = reader, scaler, sink, clock
         self._pools: dict[PoolKey, _Tracked] = {}
+        self._moves: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self.last_cycle_s: float | None = None
         """When the last cycle ended, on the monotonic clock: the age of the loop, for a health check."""
@@ -120,12 +123,22 @@ class BrokerLoop:
                 except Exception:
                     log.exception("a cycle failed; sizes are held, and the next one comes at its time")
         finally:
+            for move in self._moves:
+                move.cancel()
+            await asyncio.gather(*self._moves, return_exceptions=True)
             await self._reader.close()
 
     async def cycle(self) -> None:
-        """One cycle of the pools that are due."""
+        """One cycle of the pools that are due. Changes of size are begun, not waited for.
+
+        One may take a second, where pods are marked before they go; other pools have their turns meanwhile.
+        """
         now_s = time.monotonic()
-        due = [t for t in self._pools.values() if t.due_s <= now_s + EARLY_SHARE * t.pool.spec.poll_interval_s]
+        due = [
+            tracked
+            for tracked in self._pools.values()
+            if not tracked.moving and tracked.due_s <= now_s + EARLY_SHARE * tracked.pool.spec.poll_interval_s
+        ]
         for tracked in due:
             tracked.lag_s = max(0.0, now_s - tracked.due_s)
             # a turn that was missed is skipped, not made up for
@@ -133,21 +146,19 @@ class BrokerLoop:
         if not due:
             return
         reading = await self._reader.read([tracked.pool.source for tracked in due])
-        moves = []
         for number, tracked in enumerate(due):
             look = await self._look(tracked, reading)
             if look is not None and look.decision.target == look.decision.current:
                 self._report(tracked, look, UNCHANGED, reading)
             elif look is not None:
-                moves.append(self._move(tracked, look, reading))
+                self._begin(tracked, look, reading)
             if number % BREATHE_EVERY == 0:
                 await asyncio.sleep(0)
-        await asyncio.gather(*moves)
         self.last_cycle_s = time.monotonic()
 
     async def _until_due(self) -> None:
         self._woken.clear()
-        due_s = min((tracked.due_s for tracked in self._pools.values()), default=None)
+        due_s = min((tracked.due_s for tracked in self._pools.values() if not tracked.moving), default=None)
         wait_s = None if due_s is None else max(0.0, due_s - time.monotonic())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), wait_s)
@@ -167,6 +178,12 @@ class BrokerLoop:
         tracked.history = decision.history
         return _Look(pool=pool, observation=observation, decision=decision, seen_s=seen_s)
 
+    def _begin(self, tracked: _Tracked, look: _Look, reading: BrokerReading) -> None:
+        tracked.moving = True
+        move = asyncio.create_task(self._move(tracked, look, reading))
+        self._moves.add(move)
+        move.add_done_callback(self._moves.discard)
+
     async def _move(self, tracked: _Tracked, look: _Look, reading: BrokerReading) -> None:
         """Act on a decision that changes the size."""
         try:
@@ -174,6 +191,9 @@ class BrokerLoop:
         except Exception as error:
             log.exception("pool %s: it could not be scaled", tracked.pool.key)
             outcome = Outcome(kind=OutcomeKind.FAILED, message=f"internal error: {error}")
+        finally:
+            tracked.moving = False
+            self._woken.set()
         self._report(tracked, look, outcome, reading)
 
     def _report(self, tracked: _Tracked, look: _Look, outcome: Outcome, reading: BrokerReading) -> None:

@@ -146,8 +146,8 @@ class CycleRecord:
     """One pool's cycle, whole: what was seen, what was decided, what came of it. Every sink reads this one record.
 
     ``generation`` is the version of the pool for which it was decided, as its :class:`~workerpool_operator.loop.Pool`
-    has it. ``lag_s`` is how much later than due the cycle began, ``act_duration_s`` the time from the observation to the
-    outcome was known.
+    has it. ``lag_s`` is how much later than due the cycle began, ``act_duration_s`` the time from the observation until
+    the outcome was known.
     """
 
     key: PoolKey
