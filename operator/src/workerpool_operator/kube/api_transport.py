@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlencode
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -72,6 +73,8 @@ class Transport:
         configuration = Configuration()
         await self._access.load(configuration)
         configuration.connection_pool_maxsize = self._connections
+        # or else ~/.netrc would be looked up for each request, in another thread; kubectl knows proxies and no netrc
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
         try:
             self._client = ApiClient(configuration)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError

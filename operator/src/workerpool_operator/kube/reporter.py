@@ -116,6 +116,12 @@ class Reporter:
         self._caution(key, pool)
         pool.dirty = True
 
+    def touch(self, key: PoolKey) -> None:
+        """The status of a pool's Deployment changed."""
+        pool = self._pools.get(key)
+        if pool is not None:
+            pool.dirty = True
+
     def start_anew(self) -> None:
         """Forget what was written: another process may have written since."""
         self._pools.clear()

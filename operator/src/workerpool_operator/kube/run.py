@@ -79,6 +79,7 @@ class Operator:
         self.leadership = Leadership(
             self._api, namespace=settings.lease_namespace, name=settings.lease_name, identity=self._identity
         )
+        self._api.may_write = self.leadership.is_leader
         self.metrics = Metrics()
         self._brokers = Brokers(self._api, allowed_hosts=settings.allowed_broker_hosts)
         self._resync = Resync(self._api, self._registry, settings.namespaces)
@@ -108,6 +109,7 @@ class Operator:
             list_pods=self._resync.pods_of,
         )
         self._registry.on_change = self._controller.mark
+        self._registry.on_status = self._reporter.touch
         self._server = Server(
             metrics=self.metrics,
             loop_ages=self.loops.ages_s,
