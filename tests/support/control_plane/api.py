@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -143,6 +144,18 @@ class Api:
         """The objects of a collection, with labels that match."""
         items: list[Object] = self.call("GET", where, labelSelector=selector, **query)["items"]
         return items
+
+    def watch(self, where: str, *, timeout_s: int) -> Iterator[Object]:
+        """The events of a collection, its present objects first, until the time is over."""
+        headers, pairs = {"Accept": "application/json"}, [("watch", "true"), ("timeoutSeconds", str(timeout_s))]
+        self._client.update_params_for_auth(headers, pairs, ["BearerToken"], where, "GET", None)
+        response = self._client.rest_client.pool_manager.request(
+            "GET", f"{self.url}{where}?{urlencode(pairs)}", headers=headers, preload_content=False, timeout=timeout_s
+        )
+        rest = b""
+        for chunk in response.stream(None):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (json.loads(line) for line in lines)
 
     def create(self, thing: Object, **query: Any) -> Any:
         """Create an object where its manifest says."""
