@@ -76,12 +76,12 @@ class World:
     def says(self, name: str, kind: str, reason: str, *, within_s: float = 15) -> Object:
         """Wait for a condition with this reason, and return it."""
 
-        def found() -> Object | None:
+        def found() -> Object:
             now = self.condition(name, kind)
             assert now["reason"] == reason, f"{name}: {kind} is {now}"
             return now
 
-        return dict(eventually(found, within_s, f"{kind} {reason} of {name}") or {})
+        return eventually(found, within_s, f"{kind} {reason} of {name}")
 
     def reaches(self, name: str, replicas: int, *, within_s: float = 15) -> None:
         """Wait for a size."""
