@@ -31,6 +31,8 @@ class Pools:
     url: str
     operator: OperatorProcess
     app: Celery
+    metrics: Callable[[], str]
+    """What Prometheus would read of the operator."""
 
     # -- doing
 
@@ -159,7 +161,9 @@ def pools_of(plane: ControlPlane, folder: Path, url: str) -> Iterator[Pools]:
     """A new namespace with its operator under the rights of manifests/rbac.yaml."""
     app = make_app(url)
     with operator_world(plane, folder) as world:
-        yield Pools(api=world.api, namespace=world.namespace, url=url, operator=world.operator, app=app)
+        yield Pools(
+            api=world.api, namespace=world.namespace, url=url, operator=world.operator, app=app, metrics=world.metrics
+        )
     app.close()
 
 

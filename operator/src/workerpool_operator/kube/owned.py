@@ -17,6 +17,7 @@ from workerpool_operator.kube.api import KubeApi, NotFound
 from workerpool_operator.kube.names import SCALER_MANAGER
 from workerpool_operator.kube.registry import DeploymentObject, PoolObject, Registry, deployment_object
 from workerpool_operator.kube.render import deployment, initial_replicas, pod_disruption_budget, replicas_claim
+from workerpool_operator.kube.scaler import size_change
 from workerpool_operator.resource import WorkerPool
 
 Body = Mapping[str, Any]
@@ -51,6 +52,7 @@ class Owned:
             ApiError: The API server refused or was away; to be tried again.
         """
         if pool.spec.worker is None:
+            await self._let_go(known)
             return
         live = self._registry.deployments.get(known.target)
         if live is not None and live.owner_uid != known.uid:
@@ -107,6 +109,15 @@ class Owned:
         path = paths.deployment(*known.target)
         await self._api.apply(path, replicas_claim(pool, size), field_manager=SCALER_MANAGER, force=False)
         await self._apply(known, body, uid=uid)
+
+    async def _let_go(self, known: PoolObject) -> None:
+        """Send the workers home that an earlier spec of the pool, with ``worker``, asked for.
+
+        Their Deployment stays, empty, until the pool goes or asks for workers again.
+        """
+        live = self._registry.deployments.get((known.key.namespace, known.key.name))
+        if live is not None and live.owner_uid == known.uid and live.name != known.target and live.replicas:
+            await self._api.json_patch(paths.deployment_scale(*live.name), size_change(live, 0))
 
     async def _ensure_budget(self, known: PoolObject, pool: WorkerPool) -> None:
         body = pod_disruption_budget(pool, uid=known.uid)
