@@ -57,7 +57,7 @@ MAX_WRITES = 16
 
 _MAX_READS = 16
 _URGENT = 4  # connections kept free for requests that must not queue
-_PAGE = 500
+_PAGE = 250
 _MAX_THROTTLED = 3
 _MAX_RETRY_AFTER_S = 10.0
 
@@ -130,7 +130,7 @@ class KubeApi:
                 # the list changed too much while it was read in pages: read it whole
                 items, query = [], {name: query[name] for name in ("labelSelector", "fieldSelector")}
                 continue
-            items += page.get("items") or []
+            items += [_without_managers(item) for item in page.get("items") or []]
             query["continue"] = page.get("metadata", {}).get("continue", "")
             if not query["continue"]:
                 return items
@@ -212,3 +212,9 @@ class KubeApi:
                     raise NotLeading(status=0, reason="NotLeading", message="this operator does not lead any more")
                 self.writes_total[request.verb, request.target.resource] += 1
             return await self._transport.send(request)
+
+
+def _without_managers(item: Json) -> Json:
+    """An object of a listing without the managers of its fields, which are half of it and which nobody reads."""
+    item.get("metadata", {}).pop("managedFields", None)
+    return item

@@ -37,8 +37,8 @@ class Owned:
 
     def __init__(self, api: KubeApi, registry: Registry) -> None:
         self._api, self._registry = api, registry
-        self._applied: dict[str, tuple[Body, object]] = {}
-        """By pool uid: what was applied last, and what the API server made of it."""
+        self._applied: dict[str, tuple[str, object]] = {}
+        """By pool uid: the stamp of what was applied last, and what the API server made of it."""
         self._right: dict[str, tuple[int, str | None, DeploymentObject]] = {}
         """By pool uid: for which spec which Deployment was found to be right, so that it need not be rendered again."""
         self._budgets: dict[str, Body | None] = {}
@@ -83,13 +83,13 @@ class Owned:
             return True
         # The API server may write a value in another form than we do: what it made of this very body is right
         applied = self._applied.get(known.uid)
-        return applied is not None and applied == (body, live.essence)
+        return applied is not None and applied == (_stamp(body), live.essence)
 
     async def _apply(self, known: PoolObject, body: Body, *, uid: str) -> None:
         # with the uid: should another Deployment have taken the name meanwhile, it is a conflict
         identified = {**body, "metadata": {**body["metadata"], "uid": uid}}
         answer = await self._api.apply(paths.deployment(*known.target), identified)
-        self._applied[known.uid] = (body, deployment_object(answer).essence)
+        self._applied[known.uid] = (_stamp(body), deployment_object(answer).essence)
         self._registry.see_deployment(answer)
 
     async def _create(self, known: PoolObject, pool: WorkerPool, body: Body) -> None:
@@ -146,6 +146,10 @@ def stamped(body: Body) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     annotations = {**(body["metadata"].get("annotations") or {}), STAMP: digest}
     return {**body, "metadata": {**body["metadata"], "annotations": annotations}}
+
+
+def _stamp(body: Body) -> str:
+    return str(body["metadata"]["annotations"][STAMP])
 
 
 def _without_stamp(metadata: Body) -> Body:

@@ -7,9 +7,10 @@ server is newer than events that are still under way.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from workerpool_operator.kube.names import DELETION_COST, POOL_LABEL
 from workerpool_operator.ports import PoolKey
@@ -61,16 +62,18 @@ class DeploymentObject:
     """The name of the WorkerPool that owns it, or did: its uid tells which."""
     match_labels: Body
     conditions: tuple[Body, ...]
-    body: Body | None = None
+    kept: str | None = None
+    """JSON of what is compared of an owned Deployment: a tenth of the memory that it takes as objects."""
+
+    @property
+    def body(self) -> Body | None:
+        """Labels, annotations and spec without its size, of an owned Deployment."""
+        return None if self.kept is None else cast("Body", json.loads(self.kept))
 
     @property
     def essence(self) -> object:
         """All but its size and its status."""
-        parts = None
-        if self.body is not None:
-            spec = {key: value for key, value in self.body["spec"].items() if key != "replicas"}
-            parts = (self.body["metadata"], spec)
-        return self.uid, self.owner_uid, self.match_labels, parts
+        return self.uid, self.owner_uid, self.match_labels, self.kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,8 +153,13 @@ def deployment_object(body: Body) -> DeploymentObject:
         owner_pool=str(owner.get("name")) if owned and owner is not None else None,
         match_labels=dict((spec.get("selector") or {}).get("matchLabels") or {}),
         conditions=tuple(status.get("conditions") or ()),
-        body={"metadata": {key: metadata.get(key) or {} for key in _COMPARED}, "spec": spec} if owned else None,
+        kept=_kept(metadata, spec) if owned else None,
     )
+
+
+def _kept(metadata: Body, spec: Body) -> str:
+    part = {key: metadata.get(key) or {} for key in _COMPARED}
+    return json.dumps({"metadata": part, "spec": {key: value for key, value in spec.items() if key != "replicas"}})
 
 
 def pod_object(body: Body) -> PodObject:
@@ -289,7 +297,7 @@ class Registry:
     def unlisted(self, target: Name) -> DeploymentObject | None:
         """A Deployment that is no pool's own and whose pods nobody listed so far, None where there is nothing to do."""
         known = self.deployments.get(target)
-        missing = known is not None and known.body is None and self._listed.get(target) != known.uid
+        missing = known is not None and known.kept is None and self._listed.get(target) != known.uid
         return known if missing else None
 
     def take_pods(self, owner: DeploymentObject, bodies: Sequence[Body]) -> None:

@@ -80,7 +80,7 @@ class Resync:
         bodies = await self._all(paths.pods, label_selector=POOL_LABEL)
         for target in {pool.target for pool in self._registry.pools.values()}:
             known = self._registry.deployments.get(target)
-            if known is not None and known.body is None:
+            if known is not None and known.kept is None:
                 bodies += await self._pods_by(known)
         return bodies
 
