@@ -15,6 +15,7 @@ from tests.support.control_plane.cluster import ControlPlane
 from tests.support.operator_world import World, operator_world
 from tests.support.tls import TlsProxy
 from tests.support.waiting import eventually
+from workerpool_operator.kube.names import BROKER_REVISION_ANNOTATION
 from workerpool_operator.local.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -82,6 +83,7 @@ def test_a_password_is_rotated(world: World, broker: RedisServer, first: str) ->
     world.secret(name, url=broker.url)
     from_secret(world, name)
     connects(world, name)
+    born = revision(world, name)
     with redis.Redis.from_url(broker.url) as client:
         client.lpush(name, *("{}" for _ in range(30)))
         world.reaches(name, 3)
@@ -97,7 +99,33 @@ def test_a_password_is_rotated(world: World, broker: RedisServer, first: str) ->
         assert world.size(name) == 3
         client.lpush(name, *("{}" for _ in range(10)))
         world.reaches(name, 4)
+        assert revision(world, name) != born, "the workers read it at their start: they are renewed"
         client.config_set("requirepass", FIRST)
+
+
+def revision(world: World, name: str) -> str:
+    """What of a pool's workers changes when they are to be renewed."""
+    template = world.api.get(path("deployments", world.namespace, name))["spec"]["template"]
+    return str(template["metadata"]["annotations"][BROKER_REVISION_ANNOTATION])
+
+
+def test_a_secret_that_goes_leaves_the_workers_alone(world: World, broker: RedisServer) -> None:
+    world.secret("gone", url=broker.url)
+    from_secret(world, "gone")
+    connects(world, "gone")
+    with redis.Redis.from_url(broker.url) as client:
+        client.lpush("gone", *("{}" for _ in range(30)))
+        world.reaches("gone", 3)
+        born = world.api.get(path("deployments", world.namespace, "gone"))
+        world.api.delete(path("secrets", world.namespace, "gone"))
+        client.config_set("requirepass", SECOND)  # so that it is looked for
+        client.client_kill_filter(_type="normal", skipme=True)
+        world.says("gone", "BrokerReachable", "SecretMissing")
+        client.config_set("requirepass", FIRST)
+    held = world.api.get(path("deployments", world.namespace, "gone"))
+    assert held["metadata"]["generation"] == born["metadata"]["generation"], "neither renewed nor scaled"
+    world.secret("gone", url=broker.url)
+    connects(world, "gone")
 
 
 MISTAKES = (

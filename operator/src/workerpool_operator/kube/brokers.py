@@ -101,11 +101,16 @@ class Brokers:
         self._check_hosts(hosts)
         return Address(layout=broker.layout.value, url=url, ca_pem=ca_pem)
 
-    def revision(self, pool: WorkerPool) -> str | None:
-        """What changes when a Secret of the pool's broker does, None where there is none or it was not read."""
+    def revision(self, pool: WorkerPool, before: str | None) -> str | None:
+        """What changes when a Secret of the pool's broker does, None for a pool that names none.
+
+        ``before`` stays while one of them cannot be read: that is no reason to renew the workers.
+        """
         refs = [ref for ref in (pool.broker.url_secret_ref, pool.broker.ca_secret_ref) if ref is not None]
         reads = [self._secrets.get((pool.namespace, ref.name)) for ref in refs]
         versions = [read.version for read in reads if read is not None and read.data is not None]
+        if len(versions) < len(refs):
+            return before
         return "-".join(dict.fromkeys(versions)) or None
 
     def distrust(self, pool: WorkerPool) -> None:

@@ -17,6 +17,7 @@ from workerpool_operator.core.observation import ActiveSchedule
 from workerpool_operator.kube.api import ApiError, Forbidden, Invalid
 from workerpool_operator.kube.brokers import Address, BrokerProblemError, Brokers
 from workerpool_operator.kube.loops import Loops
+from workerpool_operator.kube.names import BROKER_REVISION_ANNOTATION
 from workerpool_operator.kube.owned import ForeignObjectError, LeftoverError, Owned
 from workerpool_operator.kube.problems import (
     Problem,
@@ -204,7 +205,7 @@ class Controller:
         self._tracked[known.key].problems = problems
         if not any(problem.kind in LEAVE_ALONE for problem in problems):
             try:
-                await self._owned.ensure(known, pool, broker_revision=self._brokers.revision(pool))
+                await self._owned.ensure(known, pool, broker_revision=self._revision(known, pool))
             except LeftoverError as error:
                 self._unplace(known.key)
                 age_s = time.monotonic() - self._tracked[known.key].since_s
@@ -224,6 +225,12 @@ class Controller:
             return problems
         await self._list_pods(known.target)
         return problems + self._place(known, pool, address)
+
+    def _revision(self, known: PoolObject, pool: WorkerPool) -> str | None:
+        live = self._registry.deployments.get(known.target)
+        template = live.body["spec"]["template"] if live is not None and live.body is not None else {}
+        before = ((template.get("metadata") or {}).get("annotations") or {}).get(BROKER_REVISION_ANNOTATION)
+        return self._brokers.revision(pool, before)
 
     def _conflicts(self, known: PoolObject) -> Problems:
         rivals = self._registry.rivals_of(known.key)
