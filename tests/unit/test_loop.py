@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,7 @@ class Reader:
     """Ten jobs in the queues of the pools that are named ``busy``."""
 
     def __init__(self) -> None:
+        self.busy = "busy"
         self.reads: list[set[str]] = []
         self.closed = False
 
@@ -39,7 +41,7 @@ class Reader:
         self.reads.append({source.key.name for source in sources})
         pools = {
             source.key: PoolReading(
-                queues={name: QueueDepth(ready=10 if source.key.name == "busy" else 0) for name in source.queues},
+                queues={name: QueueDepth(ready=10 if source.key.name == self.busy else 0) for name in source.queues},
                 held=0,
             )
             for source in sources
@@ -96,8 +98,10 @@ def pool(name: str) -> Pool:
 
 
 @asynccontextmanager
-async def running(reader: Reader, scaler: Scaler, sink: Sink, *names: str) -> AsyncIterator[BrokerLoop]:
-    loop = BrokerLoop(reader=reader, scaler=scaler, sink=sink)
+async def running(
+    reader: Reader, scaler: Scaler, sink: Sink, *names: str, rest_s: float = 0.0
+) -> AsyncIterator[BrokerLoop]:
+    loop = BrokerLoop(reader=reader, scaler=scaler, sink=sink, rest_s=rest_s)
     for name in names:
         loop.put(pool(name))
     task = asyncio.create_task(loop.run())
@@ -146,3 +150,48 @@ async def test_nothing_is_reported_of_a_pool_that_went_while_it_was_scaled() -> 
         seen = len(sink.of("idle"))
         await until(lambda: len(sink.of("idle")) >= seen + 3)
     assert not sink.of("busy")
+
+
+async def test_a_pool_at_rest_is_read_at_every_poll_and_decided_seldom() -> None:
+    reader, scaler, sink = Reader(), Scaler(), Sink()
+    async with running(reader, scaler, sink, "idle", rest_s=60):
+        await until(lambda: len(reader.reads) >= 20)
+        assert len(sink.of("idle")) == 1
+        reader.busy = "idle"
+        await until(lambda: scaler.asked)
+        polls = len(reader.reads)
+        scaler.may_go_on.set()
+        await until(lambda: sink.of("idle")[-1].decision.current > 0)
+    assert polls <= 25, "work ends its rest at the next poll"
+    assert scaler.asked == ["idle"]
+
+
+async def decided(rest_s: float) -> list[tuple[int, str]]:
+    """Targets and reasons of a pool that has work in seven of forty polls, from shortly before the first of them."""
+    reader, scaler, sink, now_s = Reader(), Scaler(), Sink(), 1000.0
+    scaler.may_go_on.set()
+    loop = BrokerLoop(reader=reader, scaler=scaler, sink=sink, clock=lambda: now_s, rest_s=rest_s)
+    loop.put(pool("email"))
+    for poll in range(40):
+        reader.busy = "email" if 25 <= poll < 32 else ""
+        loop._pools[PoolKey(namespace="shop", name="email")].due_s = 0.0
+        await loop.cycle()
+        await asyncio.gather(*loop._moves)
+        now_s += 1.0
+    return [(record.decision.target, record.decision.reason.value) for record in sink.records][-15:]
+
+
+async def test_rest_changes_no_decision() -> None:
+    """What was passed over is made up for: rates and windows are the same as without."""
+    without = await decided(0.0)
+    assert any(target > 0 for target, _ in without)
+    assert await decided(3600.0) == without
+
+
+async def test_another_spec_ends_the_rest() -> None:
+    reader, scaler, sink = Reader(), Scaler(), Sink()
+    scaler.may_go_on.set()
+    async with running(reader, scaler, sink, "idle", rest_s=60) as loop:
+        await until(lambda: len(reader.reads) >= 5)
+        loop.put(replace(pool("idle"), spec=PoolSpec(min_replicas=2, poll_interval_s=0.01)))
+        await until(lambda: scaler.sizes.get("idle") == 2)

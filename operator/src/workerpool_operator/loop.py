@@ -33,6 +33,7 @@ from workerpool_operator.ports import (
     Sink,
 )
 from workerpool_operator.queues.inflight import InFlightMemory, estimate
+from workerpool_operator.queues.rest import AT_ZERO, Rest, nothing_in
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ class _Tracked:
     lag_s: float = 0.0
     moving: bool = False
     """Whether its size is being changed: it is looked at again when that is over."""
+    rest: Rest | None = None
+    """Set while it is at rest."""
 
 
 class _Look(NamedTuple):
@@ -91,8 +94,24 @@ class BrokerLoop:
     """Runs the pools of one broker. Pools may be put, replaced and removed at any time."""
 
     def __init__(
-        self, *, reader: QueueReader, scaler: Scaler, sink: Sink, clock: Callable[[], float] = time.time
+        self,
+        *,
+        reader: QueueReader,
+        scaler: Scaler,
+        sink: Sink,
+        clock: Callable[[], float] = time.time,
+        rest_s: float = 0.0,
     ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            reader: Reads the broker.
+            scaler: Knows and changes sizes.
+            sink: Is told of every cycle.
+            clock: Unix time in seconds.
+            rest_s: A pool at zero that has nothing to do is decided and reported only this often; 0: at every poll.
+        """
+        self._rest_s = rest_s
         self._reader, self._scaler, self._sink, self._clock = reader, scaler, sink, clock
         self._pools: dict[PoolKey, _Tracked] = {}
         self._moves: set[asyncio.Task[None]] = set()
@@ -169,13 +188,19 @@ class BrokerLoop:
         if self._pools.get(pool.key) is not tracked:
             return None  # it was removed while its broker was read
         try:
-            observation = await self._observe(tracked, reading)
+            state = await self._scaler.replicas(pool.key, reading.beats)
+            if self._rest_s and self._rests(tracked, reading.pools[pool.key], state):
+                return None
+            observation = self._observe(tracked, reading.pools[pool.key], state, self._clock())
             seen_s = time.monotonic()
             decision = decide(observation, pool.spec, tracked.history)
         except Exception:
             log.exception("pool %s: it could not be decided; its size is held", pool.key)
             return None
         tracked.history = decision.history
+        found, now_s = reading.pools[pool.key], observation.time_s
+        if decision.target == 0 and state == AT_ZERO and nothing_in(found):
+            tracked.rest = Rest(pool=pool, found=found, schedules=observation.schedules, decided_s=now_s, seen_s=now_s)
         return _Look(pool=pool, observation=observation, decision=decision, seen_s=seen_s)
 
     def _begin(self, tracked: _Tracked, look: _Look, reading: BrokerReading) -> None:
@@ -213,10 +238,27 @@ class BrokerLoop:
             )
         )
 
-    async def _observe(self, tracked: _Tracked, reading: BrokerReading) -> Observation:
-        pool, now_s = tracked.pool, self._clock()
-        state = await self._scaler.replicas(pool.key, reading.beats)
-        found = reading.pools[pool.key]
+    def _rests(self, tracked: _Tracked, found: PoolReading | Unavailable, state: ReplicaState) -> bool:
+        """Whether a pool is still at rest. When it is no more, what was passed over is made up for in its history."""
+        rest, now_s = tracked.rest, self._clock()
+        if rest is None:
+            return False
+        pool, longest_s = tracked.pool, self._rest_s
+        schedules = pool.schedules_at(now_s)
+        if rest.goes_on(pool=pool, found=found, state=state, schedules=schedules, now_s=now_s, longest_s=longest_s):
+            rest.seen_s = now_s
+            return True
+        tracked.rest = None
+        if rest.pool is pool and rest.seen_s > rest.decided_s:
+            # when it was seen at rest last: rates are measured from then on, not from the last decision
+            observation = self._observe(tracked, rest.found, AT_ZERO, rest.seen_s)
+            tracked.history = decide(observation, pool.spec, tracked.history).history
+        return False
+
+    def _observe(
+        self, tracked: _Tracked, found: PoolReading | Unavailable, state: ReplicaState, now_s: float
+    ) -> Observation:
+        pool = tracked.pool
         if isinstance(found, Unavailable):
             return Observation(
                 time_s=now_s,

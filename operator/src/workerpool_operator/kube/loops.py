@@ -12,6 +12,9 @@ from workerpool_operator.kube.brokers import Address
 from workerpool_operator.loop import BrokerLoop, Pool
 from workerpool_operator.ports import PoolKey, QueueReader, Scaler, Sink
 
+REST_S = 10.0
+"""Pools at zero with nothing to do are decided and reported this often: of a thousand pools, most are such."""
+
 
 @dataclass(slots=True)
 class _Running:
@@ -76,7 +79,8 @@ class Loops:
                 await task
 
     def _start(self, address: Address) -> _Running:
-        loop = BrokerLoop(reader=self._reader_for(address), scaler=self._scaler, sink=self._sink)
+        reader = self._reader_for(address)
+        loop = BrokerLoop(reader=reader, scaler=self._scaler, sink=self._sink, rest_s=REST_S)
         task = asyncio.create_task(loop.run(), name=f"loop of {address!r}")
         self._running[address] = running = _Running(loop=loop, task=task, pools=set(), started_s=time.monotonic())
         return running
