@@ -37,8 +37,8 @@ from workerpool_operator.resource.schedules import active_schedules
 
 log = logging.getLogger(__name__)
 
-WORKERS = 8
-"""Pools that are looked at side by side; each may wait for the API server."""
+WORKERS = 4
+"""Pools that are looked at side by side: more only make an API server slow that is busy with a thousand new ones."""
 
 LOOK_AGAIN_S = 30.0
 """Every pool is looked at this often even without an event: Secrets are read again, lost writes are repeated."""
