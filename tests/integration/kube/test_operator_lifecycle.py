@@ -196,6 +196,17 @@ def test_a_pool_that_goes_and_comes_again(world: Pools) -> None:
     world.until(lambda: world.find("poddisruptionbudgets", "again") is None, "its budget goes with it")
 
 
+def test_a_deletion_that_waits_for_what_is_owned_ends(world: Pools) -> None:
+    """As with `kubectl delete --cascade=foreground`: the Deployment goes first, and is not to be made anew."""
+    world.create("waits", replicas=2, worker={"image": "example.org/worker:1"})
+    world.until_ready("waits")
+    world.api.delete(world.where("workerpools", "waits"), propagationPolicy="Foreground")
+    world.until(lambda: world.find("workerpools", "waits") is None, "the pool is gone")
+    world.until(lambda: world.find("deployments", "waits") is None, "its Deployment is gone")
+    world.polls(3)
+    assert world.find("deployments", "waits") is None
+
+
 def test_without_an_operator_workers_stay_and_pools_can_be_deleted(world: Pools) -> None:
     for name in ("stays", "goes"):
         world.create(name, replicas=2, worker={"image": "example.org/worker:1"})
@@ -209,10 +220,8 @@ def test_without_an_operator_workers_stay_and_pools_can_be_deleted(world: Pools)
         world.until(lambda: world.find("workerpools", "goes") is None, "the pool is gone")
         world.until(lambda: world.find("deployments", "goes") is None, "its Deployment is gone")
         assert world.pods("workerpool.dev/pool=stays") == pods
-        assert (
-            world.get("deployments", "stays")["metadata"]["resourceVersion"]
-            == (deployment["metadata"]["resourceVersion"])
-        )
+        assert comparable(world.get("deployments", "stays")) == comparable(deployment)
+        assert world.size("stays") == 2
     finally:
         world.operator.start()
     world.patch("stays", replicas=3)

@@ -146,3 +146,39 @@ def test_every_event_of_a_target_marks_the_pools_on_it() -> None:
     registry.see_autoscaler(scaler, gone=True)
     assert registry.autoscaler_of(("shop", "email")) is None
     assert told == [EMAIL] * 4
+
+
+def test_a_pool_that_is_about_to_go_is_gone() -> None:
+    registry = Registry()
+    registry.see_pool(pool(version=1))
+    leaving = pool(version=2)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    registry.see_pool(leaving)
+    assert registry.pools == {}
+
+
+def test_a_pool_that_turns_to_another_target_is_told_to_those_on_both() -> None:
+    told: list[str] = []
+    registry = Registry()
+    registry.see_pool(pool("first", deploymentRef={"name": "a"}))
+    registry.see_pool(pool("second", created="2026-01-02T00:00:00Z", deploymentRef={"name": "a"}))
+    registry.see_pool(pool("third", created="2026-01-02T00:00:00Z", deploymentRef={"name": "b"}))
+    registry.on_change = lambda key: told.append(key.name)
+    registry.see_pool(pool("first", version=2, deploymentRef={"name": "b"}))
+    assert sorted(told) == ["first", "second", "third"]
+
+
+def test_the_pods_of_a_target_are_missing_until_they_were_listed_for_this_very_deployment() -> None:
+    registry, target = Registry(), ("shop", "mailer")
+    assert registry.unlisted(target) is None
+    registry.see_deployment(deployment("mailer", labels={"app": "mailer"}))
+    registry.see_pool(pool(deploymentRef={"name": "mailer"}))
+    owner = registry.unlisted(target)
+    assert owner is not None
+    registry.take_pods(owner, [pod("mailer-1", labels={"app": "mailer"})])
+    assert [one.name[1] for one in registry.pods_of(target)] == ["mailer-1"]
+    assert registry.unlisted(target) is None
+    anew = deployment("mailer", version=2, labels={"app": "mailer"})
+    anew["metadata"]["uid"] = "d2"
+    registry.see_deployment(anew)
+    assert registry.unlisted(target) is not None

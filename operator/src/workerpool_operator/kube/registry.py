@@ -201,8 +201,8 @@ class Registry:
     # -- events
 
     def see_pool(self, body: Body, *, gone: bool = False) -> None:
-        """Take in a WorkerPool."""
-        if gone:
+        """Take in a WorkerPool; one that is about to go is gone: what it owns must not be made anew."""
+        if gone or body["metadata"].get("deletionTimestamp"):
             self._forget_pool(_key_of(body), uid=str(body["metadata"].get("uid") or ""))
             return
         known = self.pools.get(_key_of(body))
