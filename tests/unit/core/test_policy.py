@@ -87,6 +87,7 @@ SPEC = PoolSpec(backlog_per_replica=10, max_replicas=20)
         (blind(current=4), replace(SPEC, pinned_replicas=1), 4, Reason.BROKER_UNREADABLE),
         (blind(), replace(SPEC, min_replicas=2), 2, Reason.AT_MINIMUM),
         (blind(current=1), replace(SPEC, fallback=Fallback(replicas=4, after_s=0)), 4, Reason.FALLBACK),
+        (blind(current=4), replace(SPEC, fallback=Fallback(replicas=4, after_s=0)), 4, Reason.FALLBACK),
         (blind(current=6), replace(SPEC, fallback=Fallback(replicas=4, after_s=0)), 6, Reason.BROKER_UNREADABLE),
     ],
 )

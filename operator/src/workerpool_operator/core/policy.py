@@ -131,7 +131,7 @@ def _limit_step(situation: Situation, answer: Answer) -> Answer | None:
 def _fallback(situation: Situation, answer: Answer) -> Answer | None:
     """The size to hold at least while the broker cannot be read for longer than fallback.afterSeconds."""
     fallback, since_s = situation.spec.fallback, situation.history.measures.unreadable_since_s
-    if fallback is None or since_s is None or answer.replicas >= fallback.replicas:
+    if fallback is None or since_s is None or answer.replicas > fallback.replicas:
         return None
     away_s = situation.observation.time_s - since_s
     if away_s < fallback.after_s:
