@@ -231,7 +231,8 @@ class Operator:
         self._controller.mark_all()
 
     async def _stand_by(self) -> None:
-        log.info("standing by; %s leads", self.leadership.holder or "nobody")
+        holder = self.leadership.holder
+        log.info("standing by; %s leads", holder if holder not in ("", self._identity) else "nobody")
         self.metrics.leader = False
         await self.loops.stop()
         self._controller.stand_by()
