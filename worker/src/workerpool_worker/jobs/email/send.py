@@ -17,6 +17,7 @@ from workerpool_worker.models import (
     WelcomeEmail,
 )
 from workerpool_worker.runtime.context import JobContext, Outcome
+from workerpool_worker.runtime.uninterrupted import uninterrupted
 
 
 def send_email(context: JobContext, job: Email) -> Outcome:
@@ -50,8 +51,9 @@ def _send(context: JobContext, job: EmailJob, content: Content) -> Outcome:
     with context.effect(f"email:{job.job_id}", job.arguments()) as claimed:
         if claimed.already_done:
             return {"outcome": "sent", "repeated": True}
-        deliver(message, context.settings)
-        return claimed.done({"outcome": "sent", "message_id": str(message["Message-ID"])})
+        with uninterrupted():
+            deliver(message, context.settings)
+            return claimed.done({"outcome": "sent", "message_id": str(message["Message-ID"])})
 
 
 def _one_line(text: str) -> str:
