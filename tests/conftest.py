@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
+# how long an example takes depends on what else the machine does; no test asserts speed
+settings.register_profile("workerpool", deadline=None)
+settings.load_profile("workerpool")
+
 pytest_plugins = [
     "tests.support.redis",
     "tests.support.postgres",

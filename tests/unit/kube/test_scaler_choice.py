@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workerpool_operator.kube.objects import PodObject
 from workerpool_operator.kube.owned import STAMP, contains, stamped
-from workerpool_operator.kube.registry import PodObject
 from workerpool_operator.kube.scaler import choose
 from workerpool_operator.ports import WorkerBeat
 

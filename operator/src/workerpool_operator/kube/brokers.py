@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import ApiError, Forbidden, KubeApi, NotFound
+from workerpool_operator.kube.objects import Name
 from workerpool_operator.kube.problems import Problem, ProblemKind, secret_key_missing, secret_missing
-from workerpool_operator.kube.registry import Name
 from workerpool_operator.resource import WorkerPool
 from workerpool_operator.resource.broker import SecretKeyRef
 

@@ -18,6 +18,7 @@ from workerpool_operator.kube.api import ApiError, Forbidden, Invalid
 from workerpool_operator.kube.brokers import Address, BrokerProblemError, Brokers
 from workerpool_operator.kube.loops import Loops
 from workerpool_operator.kube.names import BROKER_REVISION_ANNOTATION
+from workerpool_operator.kube.objects import Name, PoolObject
 from workerpool_operator.kube.owned import ForeignObjectError, LeftoverError, Owned
 from workerpool_operator.kube.problems import (
     Problem,
@@ -28,7 +29,7 @@ from workerpool_operator.kube.problems import (
     target_not_found,
     target_shared,
 )
-from workerpool_operator.kube.registry import Name, PoolObject, Registry
+from workerpool_operator.kube.registry import Registry
 from workerpool_operator.loop import Pool
 from workerpool_operator.ports import PoolKey, QueueSource
 from workerpool_operator.queues import LayoutError

@@ -15,7 +15,8 @@ from typing import Any
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import KubeApi, NotFound
 from workerpool_operator.kube.names import SCALER_MANAGER
-from workerpool_operator.kube.registry import DeploymentObject, PoolObject, Registry, deployment_object
+from workerpool_operator.kube.objects import DeploymentObject, PoolObject, deployment_object
+from workerpool_operator.kube.registry import Registry
 from workerpool_operator.kube.render import deployment, initial_replicas, pod_disruption_budget, replicas_claim
 from workerpool_operator.kube.scaler import size_change
 from workerpool_operator.resource import WorkerPool

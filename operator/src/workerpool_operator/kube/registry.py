@@ -7,175 +7,25 @@ server is newer than events that are still under way.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
-from workerpool_operator.kube.names import DELETION_COST, POOL_LABEL
+from workerpool_operator.kube.names import POOL_LABEL
+from workerpool_operator.kube.objects import (
+    Body,
+    DeploymentObject,
+    Name,
+    PodObject,
+    PoolObject,
+    deployment_object,
+    key_of,
+    name_of,
+    pod_object,
+    pool_object,
+    spec_id,
+    version_of,
+)
 from workerpool_operator.ports import PoolKey
-from workerpool_operator.resource import ResourceError, WorkerPool, World, parse_pool
-
-Body = Mapping[str, Any]
-Name = tuple[str, str]
-"""Namespace and name of an object."""
-
-_COMPARED = ("labels", "annotations")
-"""What is kept of the metadata of an owned Deployment; the fields' managers alone would be most of the memory."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PoolObject:
-    """A WorkerPool as the API server has it: parsed, or with what is wrong with it."""
-
-    key: PoolKey
-    uid: str
-    generation: int
-    version: int
-    pool: WorkerPool | None
-    problems: tuple[str, ...]
-    status: Body
-    body: Body
-    created: str = ""
-
-    @property
-    def target(self) -> Name:
-        """The Deployment that is scaled."""
-        spec = self.body.get("spec") or {}
-        ref = spec.get("deploymentRef") or {}
-        return self.key.namespace, str(ref.get("name") or self.key.name)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeploymentObject:
-    """A Deployment: what scaling needs, and its whole body where a pool owns it."""
-
-    name: Name
-    uid: str
-    version: int
-    generation: int
-    replicas: int
-    pods: int
-    ready: int
-    owner_uid: str | None
-    owner_pool: str | None
-    """The name of the WorkerPool that owns it, or did: its uid tells which."""
-    match_labels: Body
-    conditions: tuple[Body, ...]
-    kept: str | None = None
-    """JSON of what is compared of an owned Deployment: a tenth of the memory that it takes as objects."""
-
-    @property
-    def body(self) -> Body | None:
-        """Labels, annotations and spec without its size, of an owned Deployment."""
-        return None if self.kept is None else cast("Body", json.loads(self.kept))
-
-    @property
-    def essence(self) -> object:
-        """All but its size and its status."""
-        return self.uid, self.owner_uid, self.match_labels, self.kept
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PodObject:
-    """A pod of some pool's Deployment."""
-
-    name: Name
-    version: int
-    labels: Body
-    ready: bool
-    leaving: bool
-    ended: bool
-    deletion_cost: int
-
-
-def version_of(body: Body) -> int:
-    """The resource version as a number, 0 where there is none; they grow (Kubernetes KEP-5504 makes that a promise)."""
-    text = str((body.get("metadata") or {}).get("resourceVersion") or "")
-    return int(text) if text.isdigit() else 0
-
-
-def name_of(body: Body) -> Name:
-    """Namespace and name."""
-    metadata = body["metadata"]
-    return str(metadata.get("namespace") or ""), str(metadata["name"])
-
-
-def _key_of(body: Body) -> PoolKey:
-    namespace, name = name_of(body)
-    return PoolKey(namespace=namespace, name=name)
-
-
-def _spec_id(body: Body) -> tuple[str, int]:
-    """What stays the same while the spec does."""
-    metadata = body["metadata"]
-    return str(metadata.get("uid") or ""), int(metadata.get("generation") or 0)
-
-
-def pool_object(body: Body) -> PoolObject:
-    """Parse a WorkerPool; what is wrong with it is kept as lines, never raised."""
-    metadata = body["metadata"]
-    pool: WorkerPool | None = None
-    problems: tuple[str, ...] = ()
-    try:
-        pool = parse_pool(body, world=World.KUBERNETES)
-    except ResourceError as error:
-        problems = tuple(str(problem) for problem in error.problems)
-    namespace, name = name_of(body)
-    return PoolObject(
-        key=PoolKey(namespace=namespace, name=name),
-        uid=str(metadata.get("uid") or ""),
-        generation=int(metadata.get("generation") or 0),
-        version=version_of(body),
-        pool=pool,
-        problems=problems,
-        status=dict(body.get("status") or {}),
-        body={"spec": body.get("spec") or {}, "metadata": {"name": name, "namespace": namespace}},
-        created=str(metadata.get("creationTimestamp") or ""),
-    )
-
-
-def deployment_object(body: Body) -> DeploymentObject:
-    """Take from a Deployment what is needed."""
-    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
-    owner = next((one for one in metadata.get("ownerReferences") or () if one.get("controller")), None)
-    owned = owner is not None and owner.get("kind") == "WorkerPool"
-    replicas = spec.get("replicas")
-    return DeploymentObject(
-        name=name_of(body),
-        uid=str(metadata.get("uid") or ""),
-        version=version_of(body),
-        generation=int(metadata.get("generation") or 0),
-        replicas=1 if replicas is None else int(replicas),
-        pods=int(status.get("replicas") or 0),
-        ready=int(status.get("readyReplicas") or 0),
-        owner_uid=str(owner.get("uid")) if owner is not None else None,
-        owner_pool=str(owner.get("name")) if owned and owner is not None else None,
-        match_labels=dict((spec.get("selector") or {}).get("matchLabels") or {}),
-        conditions=tuple(status.get("conditions") or ()),
-        kept=_kept(metadata, spec) if owned else None,
-    )
-
-
-def _kept(metadata: Body, spec: Body) -> str:
-    part = {key: metadata.get(key) or {} for key in _COMPARED}
-    return json.dumps({"metadata": part, "spec": {key: value for key, value in spec.items() if key != "replicas"}})
-
-
-def pod_object(body: Body) -> PodObject:
-    """Take from a pod what is needed."""
-    metadata, status = body["metadata"], body.get("status") or {}
-    conditions = status.get("conditions") or ()
-    cost = str((metadata.get("annotations") or {}).get(DELETION_COST) or "0")
-    return PodObject(
-        name=name_of(body),
-        version=version_of(body),
-        labels=dict(metadata.get("labels") or {}),
-        ready=any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions),
-        leaving=bool(metadata.get("deletionTimestamp")),
-        ended=status.get("phase") in {"Succeeded", "Failed"},
-        deletion_cost=int(cost) if cost.lstrip("-").isdigit() else 0,
-    )
 
 
 @dataclass(kw_only=True)
@@ -203,12 +53,12 @@ class Registry:
     def see_pool(self, body: Body, *, gone: bool = False) -> None:
         """Take in a WorkerPool; one that is about to go is gone: what it owns must not be made anew."""
         if gone or body["metadata"].get("deletionTimestamp"):
-            self._forget_pool(_key_of(body), uid=str(body["metadata"].get("uid") or ""))
+            self._forget_pool(key_of(body), uid=str(body["metadata"].get("uid") or ""))
             return
-        known = self.pools.get(_key_of(body))
+        known = self.pools.get(key_of(body))
         if known is not None and known.version >= version_of(body) > 0:
             return
-        if known is not None and known.generation > 0 and _spec_id(body) == (known.uid, known.generation):
+        if known is not None and known.generation > 0 and spec_id(body) == (known.uid, known.generation):
             # most often the status that we wrote ourselves: not worth reading the spec again
             self.pools[known.key] = replace(known, version=version_of(body), status=dict(body.get("status") or {}))
             return

@@ -27,8 +27,9 @@ from workerpool_operator.kube.events import (
     events_for_problems,
 )
 from workerpool_operator.kube.names import selector_text
+from workerpool_operator.kube.objects import PoolObject
 from workerpool_operator.kube.problems import DeploymentState, Problem
-from workerpool_operator.kube.registry import PoolObject, Registry
+from workerpool_operator.kube.registry import Registry
 from workerpool_operator.kube.render_env import cautions
 from workerpool_operator.kube.status import coarse, coarse_age_s, project, scaled_at_s, worth_writing
 from workerpool_operator.ports import CycleRecord, Notice, OutcomeKind, PoolKey
@@ -40,7 +41,6 @@ WRITES_AT_ONCE = 8
 MAX_QUEUED_EVENTS = 1_000
 RETRY_S = (1.0, 2.0, 5.0, 10.0)
 """A status that could not be written is tried again after so long."""
-
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from typing import Any
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import ApiError, KubeApi, NotFound
 from workerpool_operator.kube.names import POOL_LABEL
-from workerpool_operator.kube.registry import DeploymentObject, Name, Registry
+from workerpool_operator.kube.objects import DeploymentObject, Name
+from workerpool_operator.kube.registry import Registry
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from workerpool_operator.core.decision import Decision
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import ApiError, Conflict, Invalid, KubeApi, NotFound
 from workerpool_operator.kube.names import DELETION_COST
-from workerpool_operator.kube.registry import DeploymentObject, Name, PodObject, Registry
+from workerpool_operator.kube.objects import DeploymentObject, Name, PodObject
+from workerpool_operator.kube.registry import Registry
 from workerpool_operator.ports import Outcome, OutcomeKind, PoolKey, ReplicaState, WorkerBeat
 
 FRESH_S = 6.0
