@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 
 from tests.support.celery_apps.contract import Gate, Watch, Worker
 from tests.support.celery_apps.plain import make_app
@@ -31,7 +31,9 @@ async def watch(redis_server: RedisServer) -> AsyncIterator[Callable[..., Watch]
 
 @pytest.fixture
 def producer(redis_server: RedisServer) -> Iterator[Callable[..., Celery]]:
-    """``producer(**options)``: a Celery app that sends to the test's Redis."""
+    """``producer(**options)``: a Celery app that sends to the test's Redis, and stamps nothing, as stock Celery."""
+    # the bundled worker's producer, where another test of this process used it, stamps all that the process sends
+    signals.before_task_publish.disconnect(dispatch_uid="workerpool-headers")
     apps: list[Celery] = []
 
     def make(broker: str | None = None, **options: Any) -> Celery:
