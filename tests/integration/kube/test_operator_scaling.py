@@ -11,11 +11,14 @@ import redis
 from tests.support.control_plane.api import Api, Object, path
 from tests.support.operator_process import OperatorProcess, worker_pool
 from tests.support.waiting import eventually
+from workerpool_operator.kube.owned import STAMP
 from workerpool_operator.local.redis_server import RedisServer
 from workerpool_worker.models import WelcomeEmail
 from workerpool_worker.producer import Producer
 
 pytestmark = pytest.mark.integration
+
+REVISION = "deployment.kubernetes.io/revision"
 
 
 @pytest.fixture
@@ -37,6 +40,10 @@ def size(api: Api, namespace: str, name: str) -> int | None:
     return None if found is None else int(found["spec"]["replicas"])
 
 
+def annotations_of(api: Api, namespace: str, name: str) -> set[str]:
+    return set(api.get(path("deployments", namespace, name))["metadata"].get("annotations") or {})
+
+
 def status(api: Api, namespace: str, name: str) -> Object:
     return dict(api.get(path("workerpools", namespace, name)).get("status") or {})
 
@@ -46,6 +53,8 @@ def test_zero_to_the_size_wanted_and_back(
 ) -> None:
     api.create(worker_pool("email", namespace, redis_server.url))
     eventually(lambda: size(api, namespace, "email") == 0, 20, "a Deployment at zero")
+    # a change of annotations counts as a generation too: the operator's stamp and the controller's revision come first
+    eventually(lambda: {STAMP, REVISION} <= annotations_of(api, namespace, "email"), 20, "the Deployment is complete")
     born = api.get(path("deployments", namespace, "email"))
     enqueue(redis_server.url, 58)
     eventually(lambda: size(api, namespace, "email") == 6, 10, "six replicas for 58 jobs")

@@ -49,11 +49,6 @@ def workerpool_status(namespace: str, name: str) -> str:
     return workerpool(namespace, name) + "/status"
 
 
-def workerpool_scale(namespace: str, name: str) -> str:
-    """The scale subresource of a WorkerPool."""
-    return workerpool(namespace, name) + "/scale"
-
-
 def secret(namespace: str, name: str) -> str:
     """One Secret."""
     return _path("v1", "secrets", namespace, name)

@@ -17,7 +17,7 @@ from workerpool_operator.kube.api import KubeApi, NotFound
 from workerpool_operator.kube.names import SCALER_MANAGER
 from workerpool_operator.kube.objects import DeploymentObject, PoolObject, deployment_object
 from workerpool_operator.kube.registry import Registry
-from workerpool_operator.kube.render import deployment, initial_replicas, pod_disruption_budget, replicas_claim
+from workerpool_operator.kube.render import creation, deployment, pod_disruption_budget, replicas_claim
 from workerpool_operator.kube.scaler import size_change
 from workerpool_operator.resource import WorkerPool
 
@@ -64,7 +64,7 @@ class Owned:
             return
         body = stamped(deployment(pool, uid=known.uid, broker_revision=broker_revision))
         if live is None:
-            await self._create(known, pool, body)
+            await self._create(known, pool, body, broker_revision=broker_revision)
         elif live.body is not None and STAMP not in live.body["metadata"]["annotations"]:
             await self._finish(known, pool, body, uid=live.uid, size=live.replicas)  # its creation was cut short
         elif not self._is_applied(known, live, body):
@@ -93,17 +93,16 @@ class Owned:
         self._applied[known.uid] = (_stamp(body), deployment_object(answer).essence)
         self._registry.see_deployment(answer)
 
-    async def _create(self, known: PoolObject, pool: WorkerPool, body: Body) -> None:
+    async def _create(self, known: PoolObject, pool: WorkerPool, body: Body, *, broker_revision: str | None) -> None:
         """Create the Deployment at its initial size without owning that field.
 
         Without ``spec.replicas`` the API server would fill in 1, and a pod would start for nothing. So it is applied
         with a size once, a second manager comes to own just that field, and then the first lets go of it: it stays.
         """
-        size = initial_replicas(pool)
-        first = {**body, "metadata": _without_stamp(body["metadata"]), "spec": {**body["spec"], "replicas": size}}
+        first = creation(pool, uid=known.uid, broker_revision=broker_revision)
         # not by force: should it exist after all, its size is somebody's, and this is a conflict that changes nothing
         made = await self._api.apply(paths.deployment(*known.target), first, force=False)
-        await self._finish(known, pool, body, uid=str(made["metadata"]["uid"]), size=size)
+        await self._finish(known, pool, body, uid=str(made["metadata"]["uid"]), size=first["spec"]["replicas"])
 
     async def _finish(self, known: PoolObject, pool: WorkerPool, body: Body, *, uid: str, size: int) -> None:
         """The rest of a creation: the stamp comes last, and tells that it is complete."""
@@ -151,11 +150,6 @@ def stamped(body: Body) -> dict[str, Any]:
 
 def _stamp(body: Body) -> str:
     return str(body["metadata"]["annotations"][STAMP])
-
-
-def _without_stamp(metadata: Body) -> Body:
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != STAMP}
-    return {**metadata, "annotations": annotations}
 
 
 def _named(body: Body) -> Body:
