@@ -149,6 +149,12 @@ def demo(*, chaos: str | None, as_json: bool, web: int | None, output: Path, see
     metavar="PATTERN",
     help="Talk to brokers on such hosts only, such as *.redis.svc; can be given several times. [default: any]",
 )
+@click.option(
+    "--worker-image",
+    metavar="IMAGE",
+    help="What runs where spec.worker names no image: a copy of the bundled worker in a registry of your own, by tag "
+    "or digest. [default: the bundled worker of this version]",
+)
 @click.option("--host", default="0.0.0.0", show_default=True, help="Where /healthz, /readyz and /metrics listen.")  # noqa: S104 - the kubelet asks from outside
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Their port; 0: any.")
 @click.option(
@@ -168,6 +174,7 @@ def operator(
     lease_namespace: str | None,
     lease_name: str,
     allowed_broker_hosts: tuple[str, ...],
+    worker_image: str | None,
     host: str,
     port: int,
     kubeconfig: Path | None,
@@ -183,12 +190,22 @@ def operator(
     """
     from workerpool_operator.kube.run import own_namespace, run_operator  # noqa: PLC0415 - only this command needs them
     from workerpool_operator.kube.settings import LogFormat, OperatorSettings  # noqa: PLC0415
+    from workerpool_operator.resource.worker import BUNDLED_IMAGE, is_image  # noqa: PLC0415
+
+    if worker_image and not is_image(worker_image):
+        click.echo(
+            f"workerpool operator: --worker-image: {worker_image!r} is not an image reference "
+            "(such as mirror.example/worker:0.1.0)",
+            err=True,
+        )
+        sys.exit(2)
 
     settings = OperatorSettings(
         namespaces=namespaces,
         lease_namespace=lease_namespace or own_namespace(),
         lease_name=lease_name,
         allowed_broker_hosts=allowed_broker_hosts,
+        worker_image=worker_image or BUNDLED_IMAGE,
         host=host,
         port=port,
         kubeconfig=kubeconfig,

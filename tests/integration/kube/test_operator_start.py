@@ -40,6 +40,10 @@ def test_a_kubeconfig_that_is_none(tmp_path: Path) -> None:
     assert str(broken) in only_line(started("--port", "0", "--kubeconfig", str(broken)))
 
 
+def test_a_worker_image_that_is_none() -> None:
+    assert "--worker-image: 'two words' is not an image reference" in only_line(started("--worker-image", "two words"))
+
+
 def test_an_api_server_that_refuses_connections(tmp_path: Path) -> None:
     url = f"https://127.0.0.1:{free_port()}"
     kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", url=url, ca_file=None, token="x")

@@ -63,6 +63,15 @@ def test_a_deployment_begins_at_its_pin_or_its_minimum(fields: dict[str, Any], s
     assert initial_replicas(parse_pool(varied(**fields))) == size
 
 
+def test_pools_that_name_no_image_run_the_one_the_operator_was_told() -> None:
+    mirror = "mirror.example/wp/worker@sha256:" + "0" * 64
+    for make in (deployment, creation):
+        for document, image in ((SMALL, mirror), (varied(worker={"image": f"{BUNDLED}:2"}), f"{BUNDLED}:2")):
+            pod = make(parse_pool(document), uid="u", worker_image=mirror)["spec"]["template"]["spec"]
+            assert pod["containers"][0]["image"] == image
+            assert pod["securityContext"]["runAsUser"] == 65532
+
+
 def test_somebody_elses_deployment_is_not_rendered() -> None:
     pool = parse_pool(varied(worker=..., deploymentRef={"name": "mailer"}))
     with pytest.raises(ValueError, match=r"no spec\.worker"):

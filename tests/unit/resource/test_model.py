@@ -41,7 +41,7 @@ def test_the_small_document_gets_every_default() -> None:
     assert pool.priorities == (0, 3, 6, 9)
     assert pool.spec.worker is not None
     assert pool.spec.worker.is_bundled
-    assert pool.spec.worker.effective_image == BUNDLED_IMAGE
+    assert pool.spec.worker.image is None
     assert pool_spec(pool) == PoolSpec(slots_per_replica=1)
 
 

@@ -20,6 +20,7 @@ from workerpool_operator.kube.registry import Registry
 from workerpool_operator.kube.render import creation, deployment, pod_disruption_budget, replicas_claim
 from workerpool_operator.kube.scaler import size_change
 from workerpool_operator.resource import WorkerPool
+from workerpool_operator.resource.worker import BUNDLED_IMAGE
 
 Body = Mapping[str, Any]
 STAMP = "workerpool.dev/applied"
@@ -36,8 +37,8 @@ class LeftoverError(ForeignObjectError):
 class Owned:
     """Keeps the objects of pools as their specs say."""
 
-    def __init__(self, api: KubeApi, registry: Registry) -> None:
-        self._api, self._registry = api, registry
+    def __init__(self, api: KubeApi, registry: Registry, *, worker_image: str = BUNDLED_IMAGE) -> None:
+        self._api, self._registry, self._worker_image = api, registry, worker_image
         self._applied: dict[str, tuple[str, object]] = {}
         """By pool uid: the stamp of what was applied last, and what the API server made of it."""
         self._right: dict[str, tuple[int, str | None, DeploymentObject]] = {}
@@ -62,7 +63,9 @@ class Owned:
         if live is not None and self._right.get(known.uid) == (known.generation, broker_revision, live):
             await self._ensure_budget(known, pool)
             return
-        body = stamped(deployment(pool, uid=known.uid, broker_revision=broker_revision))
+        body = stamped(
+            deployment(pool, uid=known.uid, broker_revision=broker_revision, worker_image=self._worker_image)
+        )
         if live is None:
             await self._create(known, pool, body, broker_revision=broker_revision)
         elif live.body is not None and STAMP not in live.body["metadata"]["annotations"]:
@@ -99,7 +102,7 @@ class Owned:
         Without ``spec.replicas`` the API server would fill in 1, and a pod would start for nothing. So it is applied
         with a size once, a second manager comes to own just that field, and then the first lets go of it: it stays.
         """
-        first = creation(pool, uid=known.uid, broker_revision=broker_revision)
+        first = creation(pool, uid=known.uid, broker_revision=broker_revision, worker_image=self._worker_image)
         # not by force: should it exist after all, its size is somebody's, and this is a conflict that changes nothing
         made = await self._api.apply(paths.deployment(*known.target), first, force=False)
         await self._finish(known, pool, body, uid=str(made["metadata"]["uid"]), size=first["spec"]["replicas"])

@@ -19,6 +19,7 @@ from typing import Any, Final
 from workerpool_operator.kube.names import common_labels, selector_labels
 from workerpool_operator.kube.render_pod import pod_template
 from workerpool_operator.resource.model import API_VERSION, KIND, WorkerPool
+from workerpool_operator.resource.worker import BUNDLED_IMAGE
 
 Body = dict[str, Any]
 
@@ -32,7 +33,9 @@ MOST_EVICTED: Final = "25%"
 """How many of a pool's pods may be away at a time because nodes are drained; rounded up, so one always may."""
 
 
-def deployment(pool: WorkerPool, *, uid: str, broker_revision: str | None = None) -> Body:
+def deployment(
+    pool: WorkerPool, *, uid: str, broker_revision: str | None = None, worker_image: str = BUNDLED_IMAGE
+) -> Body:
     """The pool's Deployment, without its size.
 
     Args:
@@ -41,6 +44,7 @@ def deployment(pool: WorkerPool, *, uid: str, broker_revision: str | None = None
         broker_revision: Something that changes when the Secret of the broker's address or CA does, and tells nothing
             of its value (its resourceVersion). The pods read it only at their start, so it renews them. None: they
             are left alone.
+        worker_image: What runs where the pool names no image: the bundled worker, or a mirror's copy of it.
 
     Raises:
         ValueError: The pool has ``spec.deploymentRef``: that Deployment is somebody else's.
@@ -58,7 +62,7 @@ def deployment(pool: WorkerPool, *, uid: str, broker_revision: str | None = None
             # A new worker takes jobs before an old one stops: a busy pool keeps its capacity through a rollout.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
             "selector": {"matchLabels": selector_labels(pool.name)},
-            "template": pod_template(pool, worker, broker_revision=broker_revision),
+            "template": pod_template(pool, worker, worker_image=worker_image, broker_revision=broker_revision),
         },
     }
 
@@ -69,13 +73,15 @@ def initial_replicas(pool: WorkerPool) -> int:
     return min(wanted, pool.spec.max_replicas)
 
 
-def creation(pool: WorkerPool, *, uid: str, broker_revision: str | None = None) -> Body:
+def creation(
+    pool: WorkerPool, *, uid: str, broker_revision: str | None = None, worker_image: str = BUNDLED_IMAGE
+) -> Body:
     """The first apply of a Deployment that does not exist: as :func:`deployment`, and its initial size.
 
     Raises:
         ValueError: As :func:`deployment`.
     """
-    body = deployment(pool, uid=uid, broker_revision=broker_revision)
+    body = deployment(pool, uid=uid, broker_revision=broker_revision, worker_image=worker_image)
     return {**body, "spec": {"replicas": initial_replicas(pool), **body["spec"]}}
 
 

@@ -27,19 +27,22 @@ _TMP: Final = "/tmp"  # noqa: S108 - the mount of the pod's own emptyDir
 Body = dict[str, Any]
 
 
-def pod_template(pool: WorkerPool, worker: Worker, *, broker_revision: str | None) -> Body:
-    """The pod template of the pool's Deployment."""
+def pod_template(pool: WorkerPool, worker: Worker, *, worker_image: str, broker_revision: str | None) -> Body:
+    """The pod template of the pool's Deployment; ``worker_image`` is run where the worker names no image."""
     annotations = {**worker.pod_annotations, QUEUES_ANNOTATION: ",".join(pool.queue_names)}
     if broker_revision is not None:
         annotations[BROKER_REVISION_ANNOTATION] = broker_revision
     labels = {**common_labels(pool.name), **worker.pod_labels, **selector_labels(pool.name)}
-    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": _pod(pool, worker)}
+    return {
+        "metadata": {"labels": labels, "annotations": annotations},
+        "spec": _pod(pool, worker, worker.image or worker_image),
+    }
 
 
-def _pod(pool: WorkerPool, worker: Worker) -> Body:
+def _pod(pool: WorkerPool, worker: Worker, image: str) -> Body:
     volumes, mounts = _volumes(pool, worker)
     pod: Body = {
-        "containers": [_container(pool, worker, mounts)],
+        "containers": [_container(pool, worker, image, mounts)],
         "enableServiceLinks": False,
         "securityContext": _pod_security(worker),
         "terminationGracePeriodSeconds": worker.termination_grace_period_seconds,
@@ -62,12 +65,12 @@ def _pod(pool: WorkerPool, worker: Worker) -> Body:
     return _without_empty(pod)
 
 
-def _container(pool: WorkerPool, worker: Worker, mounts: list[Body]) -> Body:
+def _container(pool: WorkerPool, worker: Worker, image: str, mounts: list[Body]) -> Body:
     args = worker.args or (("run",) if worker.is_bundled else ())
     return _without_empty(
         {
             "name": CONTAINER,
-            "image": worker.effective_image,
+            "image": image,
             "imagePullPolicy": worker.image_pull_policy.value if worker.image_pull_policy else None,
             "command": list(worker.command),
             "args": list(args),

@@ -102,7 +102,7 @@ class Operator:
         self._controller = Controller(
             registry=self._registry,
             brokers=self._brokers,
-            owned=Owned(self._api, self._registry),
+            owned=Owned(self._api, self._registry, worker_image=settings.worker_image),
             loops=self.loops,
             leads=self.leadership.is_leader,
             on_problems=self._problems,

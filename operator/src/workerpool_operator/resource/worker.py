@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
@@ -33,7 +34,9 @@ BUNDLED_REPOSITORY: Final = "ghcr.io/workerpool/worker"
 BUNDLED_IMAGE: Final = f"{BUNDLED_REPOSITORY}:0.1.0"
 """The worker that comes with this version of the operator; a test holds the tag to the package's version."""
 
-Image = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=IMAGE)]
+LONGEST_IMAGE: Final = 512
+
+Image = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_IMAGE, pattern=IMAGE)]
 
 
 class PullPolicy(enum.StrEnum):
@@ -48,6 +51,11 @@ class DeploymentRef(Model):
     """A Deployment that exists and is somebody else's: only its size is changed."""
 
     name: DnsSubdomain = Field(description="Name of the Deployment; it lies in the pool's own namespace.")
+
+
+def is_image(text: str) -> bool:
+    """Whether this may stand for ``spec.worker.image``."""
+    return re.fullmatch(IMAGE, text) is not None and len(text) <= LONGEST_IMAGE
 
 
 def is_bundled_image(image: object) -> bool:
@@ -136,11 +144,6 @@ class Worker(Model):
         le=86400,
         description="How long a worker may take to finish its job when it is stopped, before it is killed.",
     )
-
-    @property
-    def effective_image(self) -> str:
-        """The image to run: the one named, else the bundled worker's."""
-        return self.image or BUNDLED_IMAGE
 
     @property
     def is_bundled(self) -> bool:
