@@ -25,6 +25,7 @@ CONTRACT = {
     "workerpool_queue_oldest_job_seconds": ("gauge", {"namespace", "pool", "queue"}),
     "workerpool_running_jobs": ("gauge", {"namespace", "pool"}),
     "workerpool_desired_replicas": ("gauge", {"namespace", "pool"}),
+    "workerpool_max_replicas": ("gauge", {"namespace", "pool"}),
     "workerpool_replicas": ("gauge", {"namespace", "pool"}),
     "workerpool_ready_replicas": ("gauge", {"namespace", "pool"}),
     "workerpool_scale_events": ("counter", {"namespace", "pool", "direction", "reason"}),
@@ -34,6 +35,7 @@ CONTRACT = {
     "workerpool_loop_lag_seconds": ("gauge", {"namespace", "pool"}),
     "workerpool_reaction_seconds": ("histogram", set[str]()),
     "workerpool_leader": ("gauge", set[str]()),
+    "workerpool_problem": ("gauge", {"namespace", "pool", "reason"}),
 }
 
 
@@ -59,6 +61,7 @@ def test_every_name_of_the_design_is_there_with_its_labels_and_a_help_text(
     metrics.record(make_record(ready=38, running=2, oldest_job_s=3.5, target=4, reason=Reason.WORK_WAITING))
     metrics.record(make_record(ready=AWAY, running=2))
     metrics.record(make_record(ready=38, oldest_job_s=3.5))
+    metrics.problems(EMAIL, ["SecretMissing"], polled=True)
     found = {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
     assert set(found) == set(CONTRACT)
     for name, (kind, labels) in CONTRACT.items():
@@ -78,6 +81,7 @@ def test_values_are_those_of_the_last_cycle(metrics: Metrics, registry: Collecto
     values = {name: registry.get_sample_value(name, POOL) for name in CONTRACT}
     assert values["workerpool_running_jobs"] == 2
     assert values["workerpool_desired_replicas"] == 4
+    assert values["workerpool_max_replicas"] == 20
     assert values["workerpool_replicas"] == 2
     assert values["workerpool_ready_replicas"] == 1
     assert values["workerpool_broker_up"] == 1
@@ -130,12 +134,35 @@ def test_a_deleted_pool_leaves_no_series(metrics: Metrics, registry: CollectorRe
     other = PoolKey(namespace="shop", name="order")
     metrics.record(_asking(0.0, APPLIED))
     metrics.record(make_record(key=other, ready=AWAY))
+    metrics.problems(EMAIL, ["SecretMissing"], polled=True)
     assert 'pool="email"' in generate_latest(registry).decode()
     metrics.forget(EMAIL)
     metrics.forget(EMAIL)
     text = generate_latest(registry).decode()
     assert 'pool="email"' not in text
     assert 'pool="order"' in text
+
+
+def test_a_pool_that_is_not_polled_has_its_problem_and_no_old_samples(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    metrics.record(_asking(0.0, APPLIED))
+    metrics.problems(EMAIL, ["ApplyRefused"], polled=True)
+    assert registry.get_sample_value("workerpool_broker_up", POOL) == 1
+    metrics.problems(EMAIL, ["SecretMissing", "TargetNotFound", "SecretMissing"], polled=False)
+    assert registry.get_sample_value("workerpool_broker_up", POOL) is None
+    reasons = ("ApplyRefused", "SecretMissing", "TargetNotFound")
+    found = [registry.get_sample_value("workerpool_problem", {**POOL, "reason": reason}) for reason in reasons]
+    assert found == [None, 1, 1]
+    metrics.problems(EMAIL, [], polled=True)
+    assert 'pool="email"' not in generate_latest(registry).decode()
+
+
+def test_one_that_stands_by_tells_of_no_pool(metrics: Metrics, registry: CollectorRegistry) -> None:
+    metrics.record(_asking(0.0, APPLIED))
+    metrics.problems(PoolKey(namespace="shop", name="order"), ["SecretMissing"], polled=False)
+    metrics.forget_all()
+    assert "pool=" not in generate_latest(registry).decode()
 
 
 def test_leading_and_standing_by_show(metrics: Metrics, registry: CollectorRegistry) -> None:

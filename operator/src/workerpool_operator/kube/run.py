@@ -235,6 +235,7 @@ class Operator:
         log.info("standing by; %s leads", holder if holder not in ("", self._identity) else "nobody")
         self.metrics.leader = False
         await self.loops.stop()
+        self.metrics.forget_all()
         self._controller.stand_by()
 
     # -- what the parts ask of each other
@@ -251,6 +252,9 @@ class Operator:
             self._scaler.forget(key)
             self.metrics.forget(key)
             self._lines.forget(key)
+        else:
+            polled = self._controller.generation(key) is not None
+            self.metrics.problems(key, (problem.kind.value for problem in problems), polled=polled)
 
     def _distrust(self, key: PoolKey) -> None:
         known = self._registry.pools.get(key)

@@ -82,6 +82,12 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
                 gauge.add_metric(_labels(series.record.key), value)
         yield gauge
     yield from _counters(snapshot.pools)
+    problem = GaugeMetricFamily(
+        "workerpool_problem", "1 for each reason for which the pool is not ready.", labels=(*_POOL, "reason")
+    )
+    for key, reason in snapshot.problems:
+        problem.add_metric((*_labels(key), reason), 1)
+    yield problem
     yield _histogram("poll_duration", "Time of the round trips that read the brokers, once a pool.", snapshot.polls)
     reaction = "Time from the first observation that asked for another size to the answer to the change of replicas."
     yield _histogram("reaction", reaction, snapshot.reactions)
@@ -128,6 +134,7 @@ def _broker_up(record: CycleRecord) -> float | None:
 _GAUGES: tuple[tuple[str, str, Callable[[CycleRecord], float | None]], ...] = (
     ("running_jobs", "Jobs that the pool's workers hold.", _running),
     ("desired_replicas", "Replicas decided on last.", lambda record: record.decision.target),
+    ("max_replicas", "The pool's maxReplicas.", lambda record: record.spec.max_replicas),
     ("replicas", "Replicas asked for.", lambda record: record.decision.current),
     ("ready_replicas", "Replicas that take jobs.", lambda record: record.observation.replicas.ready),
     ("broker_up", "1 when all of the pool could be read in the last poll, else 0.", _broker_up),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from workerpool_operator.core.observation import Cause
@@ -58,6 +59,7 @@ class Snapshot:
     polls: Buckets
     reactions: Buckets
     leader: bool | None
+    problems: tuple[tuple[PoolKey, str], ...] = ()
 
 
 class MetricStore:
@@ -65,6 +67,7 @@ class MetricStore:
 
     def __init__(self) -> None:
         self._pools: dict[PoolKey, PoolSeries] = {}
+        self._problems: dict[PoolKey, tuple[str, ...]] = {}
         self._polls = Buckets(POLL_BUCKETS_S)
         self._reactions = Buckets(REACTION_BUCKETS_S)
         self.leader: bool | None = None
@@ -84,9 +87,25 @@ class MetricStore:
     def notice(self, notice: Notice) -> None:
         """Nothing: what happens outside a cycle is for events and logs."""
 
+    def problems(self, key: PoolKey, reasons: Iterable[str], *, polled: bool) -> None:
+        """Take note of what is wrong with a pool, by reason; while it is not polled, its last samples are not true."""
+        if not polled:
+            self._pools.pop(key, None)
+        found = tuple(sorted(set(reasons)))
+        if found:
+            self._problems[key] = found
+        else:
+            self._problems.pop(key, None)
+
     def forget(self, key: PoolKey) -> None:
         """Drop the series of a pool that is no more."""
         self._pools.pop(key, None)
+        self._problems.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Drop the series of all pools: from here on, another operator tells of them."""
+        self._pools.clear()
+        self._problems.clear()
 
     def snapshot(self) -> Snapshot:
         """Everything as it is now."""
@@ -102,6 +121,7 @@ class MetricStore:
             polls=self._polls.copy(),
             reactions=self._reactions.copy(),
             leader=self.leader,
+            problems=tuple((key, reason) for key, reasons in self._problems.items() for reason in reasons),
         )
 
     def _note_reaction(self, series: PoolSeries, record: CycleRecord) -> None:
