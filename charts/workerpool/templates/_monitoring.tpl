@@ -38,7 +38,7 @@ This cluster does not serve monitoring.coreos.com/v1: install the Prometheus Ope
 {{- end }}
 
 {{- define "workerpool.monitoring.runbookUrl" -}}
-{{- .Values.metrics.prometheusRule.runbookUrl | default (printf "%s/blob/v%s/docs/monitoring.md" .Chart.Home .Chart.AppVersion) }}
+{{- .Values.metrics.prometheusRule.runbookUrl | default (printf "%s/blob/main/docs/monitoring.md" .Chart.Home) }}
 {{- end }}
 
 {{/*
