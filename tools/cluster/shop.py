@@ -8,6 +8,7 @@ from typing import Any, Final
 from tools.cluster.errors import CommandError
 from tools.cluster.images import ALL_IMAGES, ROOT, identity
 from tools.cluster.kind import Cluster, digest_of
+from tools.cluster.volumes import open_volumes
 
 NAMESPACE: Final = "shop"
 RELEASE: Final = "workerpool"
@@ -22,6 +23,7 @@ _KINDS: Final = "deployments,statefulsets"
 
 def services(cluster: Cluster) -> None:
     """The namespace (restricted Pod Security profile), its PostgreSQL and mail sink, the templates of load."""
+    open_volumes(cluster)
     cluster.apply("--kustomize", str(_SHOP))
 
 

@@ -181,6 +181,8 @@ class Operator:
         await kopf.operator(
             registry=wire(self._registry, self._api.configuration),
             settings=kopf_settings(),
+            # Of its own accord it would look up the user's name, which a container's number has none of.
+            identity=self._identity,  # type: ignore[arg-type] # a NewType of str that Kopf keeps to itself
             standalone=True,
             clusterwide=not self._settings.namespaces,
             namespaces=self._settings.namespaces,
