@@ -76,7 +76,7 @@ def bundled_env(folder: Path, url: str, *, latency_ms: int) -> dict[str, str]:
 
 
 def charges(folder: Path) -> Counter[str]:
-    reader = EffectsReader(f"sqlite:///{folder / 'shop.db'}", folder / "invoices")
+    reader = EffectsReader(f"sqlite:///{folder / 'shop.db'}")
     try:
         return Counter(entry.payment for entry in reader.ledger_entries() if entry.kind == "charge")
     finally:

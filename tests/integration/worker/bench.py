@@ -73,7 +73,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.producer = Producer(self.url)
         self.redis = redis.Redis.from_url(self.url, decode_responses=True)
-        self.effects = EffectsReader(f"sqlite:///{self.folder / 'workerpool.db'}", self.folder / "invoices")
+        self.effects = EffectsReader(f"sqlite:///{self.folder / 'workerpool.db'}")
 
     def environment(self, **more: object) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

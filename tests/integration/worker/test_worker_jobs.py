@@ -46,8 +46,12 @@ def test_an_order_is_reserved_invoiced_charged_and_confirmed(bench: Bench, mailb
     assert bench.effects.stock() == {"tea": 8}
     assert bench.charges() == ["o1"]
     (invoice,) = bench.effects.invoices()
-    assert invoice.name == "o1.pdf"
-    assert invoice.read_bytes().startswith(b"%PDF-")
+    assert (invoice.order_id, invoice.number) == ("o1", "INV-000001")
+    content = bench.effects.invoice("o1")
+    assert content is not None
+    assert content.startswith(b"%PDF-")
+    assert len(content) == invoice.size_bytes
+    assert not list(bench.folder.rglob("*.pdf"))
     confirmation, receipt = sorted(mailbox.to("c1@example.org"), key=lambda mail: str(mail["X-Job-Id"]))
     assert confirmation["Message-ID"] == "<email-order-confirmation-o1@workerpool.example>"
     assert confirmation["X-Business-Id"] == "o1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from workerpool_worker.effects import EffectsReader
+from workerpool_worker.jobs.orders.invoices import keep_invoice, read_invoice
 from workerpool_worker.jobs.orders.process import process_order
-from workerpool_worker.jobs.orders.stock import read_stock, set_stock
+from workerpool_worker.jobs.orders.stock import fill_up, read_stock, set_stock
+from workerpool_worker.jobs.orders.tables import invoices
 from workerpool_worker.jobs.payments.process import process_payment, process_refund, process_verify
 from workerpool_worker.jobs.payments.sandbox import SandboxProvider
 from workerpool_worker.models import Job, Order, OrderLine, Payment, Refund, Verify
@@ -47,8 +50,10 @@ def engine(url: str) -> Iterator[sa.Engine]:
     made.dispose()
 
 
-def context(engine: sa.Engine, folder: Path, published: list[Job], job_id: str, *, again: bool = False) -> JobContext:
-    settings = load_settings({"WORKERPOOL_STATE_DIR": str(folder)})
+def context(
+    engine: sa.Engine, folder: Path, published: list[Job], job_id: str, *, again: bool = False, **environ: str
+) -> JobContext:
+    settings = load_settings({"WORKERPOOL_STATE_DIR": str(folder), **environ})
     return JobContext(settings=settings, engine=engine, job_id=job_id, redelivered=again, publish=published.append)
 
 
@@ -80,7 +85,7 @@ def test_no_oversell_under_concurrency(engine: sa.Engine, tmp_path: Path) -> Non
     outcomes = race(order, 40)
     assert (outcomes.count("reserved"), outcomes.count("out_of_stock")) == (15, 25)
     assert read_stock(engine) == {"cup": 85, "tea": 0}
-    reader = EffectsReader(engine.url.render_as_string(hide_password=False), tmp_path / "invoices")
+    reader = EffectsReader(engine.url.render_as_string(hide_password=False))
     assert reader.orders_by_state() == {"reserved": 15, "out_of_stock": 25}
     assert len(reader.stock_movements()) == 30
     numbers = sorted(str(order.invoice_number) for order in reader.orders() if order.invoice_number)
@@ -97,6 +102,81 @@ def test_the_same_order_by_many_workers_at_once(engine: sa.Engine, tmp_path: Pat
     assert [result["repeated"] for result in results].count(False) == 1  # type: ignore[index]
     assert read_stock(engine) == {"tea": 3}
     assert {job.job_id for job in published} == {"payment-o", "email-order-confirmation-o"}
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(invoices)).scalar_one() == 1
+
+
+def test_of_two_that_keep_an_invoice_at_once_one_does(engine: sa.Engine) -> None:
+    together = threading.Barrier(THREADS)
+
+    def keep(number: int) -> object:
+        def render() -> bytes:
+            # Everybody has seen that there is none by now.
+            together.wait(20)
+            return f"%PDF-{number}".encode()
+
+        return keep_invoice(engine, "o", number="INV-000001", issued_at_s=1.5, render=render)
+
+    kept = race(keep)
+    assert kept.count(True) == 1
+    assert read_invoice(engine, "o") == f"%PDF-{kept.index(True)}".encode()
+    assert read_invoice(engine, "another") is None
+
+
+def test_a_missing_invoice_is_made_by_the_repeat_and_one_that_is_there_is_left(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    set_stock(engine, "tea", 5)
+    order = Order(id="o", customer="c", email="e@x.y", lines=(OrderLine(sku="tea", quantity=2),))
+
+    def process() -> bytes | None:
+        process_order(context(engine, tmp_path, [], "order-o"), order)
+        return read_invoice(engine, "o")
+
+    first = process()
+    assert first is not None
+    assert not list(tmp_path.rglob("*.pdf"))
+    with engine.begin() as connection:
+        connection.execute(invoices.delete())
+    # As if the worker had died right after the commit of the order.
+    assert process() == first
+    with engine.begin() as connection:
+        connection.execute(invoices.update().values(content=b"%PDF-older"))
+    assert process() == b"%PDF-older"
+
+
+def test_an_invoice_folder_gets_a_copy_of_what_is_kept(engine: sa.Engine, tmp_path: Path) -> None:
+    set_stock(engine, "tea", 5)
+    order = Order(id="o", customer="c", email="e@x.y", lines=(OrderLine(sku="tea", quantity=2),))
+    file = tmp_path / "to" / "people" / "o.pdf"
+    made = context(engine, tmp_path, [], "order-o", WORKERPOOL_INVOICE_DIR=str(file.parent))
+    process_order(made, order)
+    assert file.read_bytes() == read_invoice(engine, "o")
+    file.unlink()
+    with engine.begin() as connection:
+        connection.execute(invoices.update().values(content=b"%PDF-kept"))
+    process_order(made, order)
+    assert file.read_bytes() == b"%PDF-kept"
+    assert [path.name for path in file.parent.iterdir()] == ["o.pdf"]
+
+
+def test_an_older_database_gets_the_table(url: str, tmp_path: Path) -> None:
+    before = make_engine(url)
+    create_tables(before)
+    set_stock(before, "tea", 5)
+    invoices.drop(before)
+    before.dispose()
+    reader = EffectsReader(before.url.render_as_string(hide_password=False))
+    assert reader.invoices() == []
+    assert reader.stock() == {"tea": 5}
+    reader.close()
+
+
+def test_a_shelf_is_filled_only_where_it_holds_too_little(engine: sa.Engine) -> None:
+    set_stock(engine, "cup", 9)
+    set_stock(engine, "tea", 10)
+    fill_up(engine, {"cup": 10, "kettle": 1, "pot": 500, "tea": 10}, to=100)
+    assert read_stock(engine) == {"cup": 100, "kettle": 100, "pot": 500, "tea": 10}
 
 
 def test_an_effect_is_claimed_by_one_of_many(engine: sa.Engine) -> None:
@@ -161,7 +241,7 @@ def test_a_charge_whose_commit_was_cut_off_is_not_charged_again(engine: sa.Engin
         result = process_payment(context(engine, tmp_path, published, "payment-p", again=True), payment)
     assert result["outcome"] == "succeeded"
     assert [job.job_id for job in published] == ["email-receipt-p"]
-    reader = EffectsReader(engine.url.render_as_string(hide_password=False), tmp_path)
+    reader = EffectsReader(engine.url.render_as_string(hide_password=False))
     assert [entry.idempotency_key for entry in reader.ledger_entries()] == ["charge:p"]
     reader.close()
 

@@ -13,7 +13,7 @@ def test_defaults_stand_alone() -> None:
     settings = load_settings({})
     assert settings.queues == ("email", "order", "payment")
     assert settings.database == f"sqlite:///{Path('workerpool.db').absolute()}"
-    assert settings.invoices == Path("invoices").absolute()
+    assert settings.invoice_dir is None
     assert (settings.drain_seconds, settings.visibility_timeout_seconds) == (20, 600)
 
 

@@ -1,15 +1,21 @@
-"""The command line: `workerpool-worker run | enqueue | stock | settings`."""
+"""The command line: `workerpool-worker run | enqueue | stock | invoice | settings`."""
 
 # ruff: noqa: PLC0415 - a command imports what it needs, so that none waits for what another needs
 
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from workerpool_worker.settings import Settings, SettingsError, load_settings, settings_table, without_password
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _USAGE_ERROR = 2
 
@@ -66,17 +72,49 @@ def stock(amounts: tuple[str, ...]) -> None:
         if not sku or not quantity.isdigit():
             fail(f"{text}: write SKU=QUANTITY, such as tea=100", _USAGE_ERROR)
         wanted.append((sku, int(quantity)))
-    from sqlalchemy.exc import SQLAlchemyError
-
     from workerpool_worker.jobs.orders.stock import read_stock, set_stock
-    from workerpool_worker.runtime.database import engine_for
 
-    try:
-        engine = engine_for(settings.database)
+    with on_database(settings) as engine:
         for sku, amount in wanted:
             set_stock(engine, sku, amount)
         for sku, amount in read_stock(engine).items():
             click.echo(f"{sku}\t{amount}")
+
+
+@main.command()
+@click.argument("order_id", metavar="ORDER_ID")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Default: ORDER_ID.pdf; -: stdout."
+)
+def invoice(order_id: str, output: str | None) -> None:
+    """Write an order's invoice as a PDF."""
+    settings = settings_or_fail()
+    from workerpool_worker.jobs.orders.invoices import export, read_invoice
+
+    with on_database(settings) as engine:
+        content = read_invoice(engine, order_id)
+    if content is None:
+        fail(f"no invoice for order {order_id} in {without_password(settings.database)}")
+    if output == "-":
+        sys.stdout.buffer.write(content)
+        return
+    path = Path(output or f"{order_id}.pdf")
+    try:
+        export(path, content)
+    except OSError as error:
+        fail(f"cannot write {path}: {error.strerror}")
+    click.echo(path)
+
+
+@contextmanager
+def on_database(settings: Settings) -> Iterator[Engine]:
+    """The database with its tables in place; what goes wrong with it ends the command with one line."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from workerpool_worker.runtime.database import engine_for
+
+    try:
+        yield engine_for(settings.database)
     except (SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         fail(f"cannot use the database {without_password(settings.database)}: {reason}; check DATABASE_URL")

@@ -1,17 +1,17 @@
 """Reading what the jobs did: what to count when asking whether anything happened twice, or not at all.
 
-reader = EffectsReader(settings.database, settings.invoices)
+reader = EffectsReader(settings.database)
 reader.orders_by_state(), reader.stock_movements(), reader.ledger_entries(), reader.invoices()
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 
-from workerpool_worker.jobs.orders.tables import orders, stock, stock_movements
+from workerpool_worker.jobs.orders.invoices import read_invoice
+from workerpool_worker.jobs.orders.tables import invoices, orders, stock, stock_movements
 from workerpool_worker.jobs.payments.sandbox import ledger
 from workerpool_worker.runtime.database import create_tables, make_engine
 from workerpool_worker.runtime.idempotency import effects
@@ -61,19 +61,27 @@ class EffectTime:
     done_at: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class InvoiceRecord:
+    """An invoice that is kept; its PDF is `EffectsReader.invoice(order_id)`. `created_at` is in Unix seconds."""
+
+    order_id: str
+    number: str
+    size_bytes: int
+    created_at: float
+
+
 class EffectsReader:
-    """Reads the worker's database and its invoices; blocks no writer.
+    """Reads the worker's database; blocks no writer.
 
     Args:
         database_url: The same URL the workers use.
-        invoice_dir: The same folder.
     """
 
-    def __init__(self, database_url: str, invoice_dir: Path) -> None:
+    def __init__(self, database_url: str) -> None:
         create_tables(writer := make_engine(database_url))
         writer.dispose()
         self._engine = make_engine(database_url, read_only=True)
-        self._invoice_dir = invoice_dir
 
     def orders(self) -> list[OrderRecord]:
         """Every order."""
@@ -119,9 +127,17 @@ class EffectsReader:
         with self._engine.connect() as connection:
             return [EffectTime(key=row[0], begun_at=row[1], done_at=row[2]) for row in connection.execute(query)]
 
-    def invoices(self) -> list[Path]:
-        """The invoices on disk, by name; the name is the order's id."""
-        return sorted(self._invoice_dir.glob("*.pdf"))
+    def invoices(self) -> list[InvoiceRecord]:
+        """Every invoice, by number."""
+        size = sa.func.length(invoices.c.content).label("size_bytes")
+        query = sa.select(invoices.c.order_id, invoices.c.number, size, invoices.c.created_at)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(invoices.c.number))
+            return [InvoiceRecord(**row) for row in rows.mappings()]
+
+    def invoice(self, order_id: str) -> bytes | None:
+        """The PDF of an order's invoice; None where there is none."""
+        return read_invoice(self._engine, order_id)
 
     def close(self) -> None:
         """Let the database go."""

@@ -12,6 +12,7 @@ import click
 from pydantic import ValidationError
 
 from workerpool_worker import models
+from workerpool_worker.settings import Settings
 
 _Command = Callable[..., Any]
 
@@ -105,6 +106,34 @@ def refund(*, business_id: str, count: int, payment: str, amount: int | None) ->
     )
 
 
+@enqueue.command()
+@click.option("--id", "name", required=True, help="Begins every id of the rush; the same name is the same rush.")
+@click.option("--orders", default=500, show_default=True, type=click.IntRange(0, 100_000), help="Each becomes 4 jobs.")
+@click.option("--payments", default=0, type=click.IntRange(0, 100_000), help="Payments of no order; 2 jobs each.")
+@click.option("--welcomes", default=0, type=click.IntRange(0, 100_000), help="Mails to new customers.")
+@click.option("--stock", is_flag=True, help="First see to it that there is enough of every article (DATABASE_URL).")
+def rush(*, name: str, orders: int, payments: int, welcomes: int, stock: bool) -> None:
+    """A shop's rush: orders, payments and mails, mixed."""
+    from workerpool_worker.cli import fail, on_database, settings_or_fail
+    from workerpool_worker.rush import STOCK_EACH, Rush, pieces
+
+    wanted = Rush(name=name, orders=orders, payments=payments, welcomes=welcomes)
+    settings = settings_or_fail()
+    jobs = _checked(wanted.jobs)
+    if not jobs:
+        fail("a rush of nothing: name --orders, --payments or --welcomes", 2)
+    if stock:
+        from workerpool_worker.jobs.orders.stock import fill_up
+
+        with on_database(settings) as engine:
+            fill_up(engine, pieces(jobs), to=STOCK_EACH)
+    seconds = _sent(settings, jobs)
+    click.echo(
+        f"{name}: {orders} orders, {payments} payments and {welcomes} welcome mails sent in {seconds:.2f} s, "
+        f"{wanted.jobs_in_all} jobs in all"
+    )
+
+
 def _line(text: str) -> dict[str, object]:
     from workerpool_worker.cli import fail
 
@@ -116,23 +145,40 @@ def _line(text: str) -> dict[str, object]:
 
 
 def _send(count: int, business_id: str, make: Callable[[str], models.Job]) -> None:
-    from workerpool_worker.cli import fail, settings_or_fail
+    from workerpool_worker.cli import settings_or_fail
 
     settings = settings_or_fail()
+    ids = [business_id] if count == 1 else [f"{business_id}-{number}" for number in range(1, count + 1)]
+    jobs = _checked(lambda: [make(id_) for id_ in ids])
+    seconds = _sent(settings, jobs)
+    if count == 1:
+        click.echo(jobs[0].job_id)
+    else:
+        click.echo(f"{count} jobs sent in {seconds:.2f} s: {jobs[0].job_id} ... {jobs[-1].job_id}")
+
+
+def _checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
+    from workerpool_worker.cli import fail
+
     try:
-        jobs = [make(business_id if count == 1 else f"{business_id}-{number}") for number in range(1, count + 1)]
+        return make()
     except ValidationError as error:
         first = error.errors()[0]
         fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r})", 2)
+
+
+def _sent(settings: Settings, jobs: list[models.Job]) -> float:
+    """Send them all; the seconds it took."""
+    from workerpool_worker.cli import fail
     from workerpool_worker.producer import BrokerUnreachableError, Producer
 
     began = time.monotonic()
     try:
         with Producer(settings.broker_url) as producer:
-            ids = producer.send_many(jobs) if count > 1 else [producer.send(jobs[0])]
+            if len(jobs) == 1:
+                producer.send(jobs[0])
+            else:
+                producer.send_many(jobs)
     except BrokerUnreachableError as error:
         fail(str(error))
-    if count == 1:
-        click.echo(ids[0])
-    else:
-        click.echo(f"{count} jobs sent in {time.monotonic() - began:.2f} s: {ids[0]} ... {ids[-1]}")
+    return time.monotonic() - began

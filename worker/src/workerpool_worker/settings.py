@@ -7,6 +7,7 @@ Every setting knows its variables, its meaning and whether it is a secret, so th
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -53,7 +54,7 @@ class Settings(BaseModel):
     broker_url: str = _setting(
         "redis://127.0.0.1:6379/0", "WORKERPOOL_BROKER_URL", "BROKER_URL", meaning="Redis the jobs wait in"
     )
-    state_dir: Path = _setting(Path(), "WORKERPOOL_STATE_DIR", meaning="folder of the default database and invoices")
+    state_dir: Path = _setting(Path(), "WORKERPOOL_STATE_DIR", meaning="folder of the default database")
     database_url: str = _setting("", "DATABASE_URL", meaning="SQL database of orders, effects and the sandbox's ledger")
     pool: Name | None = _setting(
         None, "WORKERPOOL_POOL", meaning="pool this worker is of; turns recovery in seconds on"
@@ -76,7 +77,9 @@ class Settings(BaseModel):
     max_retries: int = _setting(20, "WORKERPOOL_MAX_RETRIES", meaning="tries of a job after the first", ge=0, le=1000)
     retry_base_ms: int = _setting(500, "WORKERPOOL_RETRY_BASE_MS", meaning="first back-off, doubled every try", ge=1)
     retry_cap_ms: int = _setting(300_000, "WORKERPOOL_RETRY_CAP_MS", meaning="longest back-off", ge=1)
-    invoice_dir: Path | None = _setting(None, "WORKERPOOL_INVOICE_DIR", meaning="where invoices are written")
+    invoice_dir: Path | None = _setting(
+        None, "WORKERPOOL_INVOICE_DIR", meaning="folder that gets each invoice as a file too"
+    )
     smtp_host: str = _setting("127.0.0.1", "SMTP_HOST", meaning="mail server", min_length=1)
     smtp_port: int = _setting(1025, "SMTP_PORT", meaning="its port", ge=1, le=65_535)
     smtp_username: str = _setting("", "SMTP_USERNAME", meaning="user to log in as; none: no login")
@@ -90,6 +93,9 @@ class Settings(BaseModel):
     sandbox_latency_ms: int = _setting(0, "SANDBOX_LATENCY_MS", meaning="time a sandbox charge takes", ge=0, le=600_000)
     heartbeat_file: Path | None = _setting(
         None, "WORKERPOOL_HEARTBEAT_FILE", meaning="file touched while the worker lives, for probes"
+    )
+    health_port: int = _setting(
+        0, "WORKERPOOL_HEALTH_PORT", meaning="port of /healthz and /readyz; 0: none", ge=0, le=65_535
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "INFO", "WORKERPOOL_LOG_LEVEL", meaning="DEBUG also shows Celery's own lines"
@@ -135,9 +141,11 @@ class Settings(BaseModel):
         return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
-    def invoices(self) -> Path:
-        """The folder invoices are written to."""
-        return (self.invoice_dir or self.state_dir / "invoices").absolute()
+    def heartbeat(self) -> Path | None:
+        """The heartbeat file: the one set, else one of this process's own where a health port needs it."""
+        if self.heartbeat_file is None and self.health_port:
+            return Path(tempfile.gettempdir(), f"workerpool-heartbeat-{os.getpid()}")
+        return self.heartbeat_file
 
     @property
     def drain_seconds(self) -> float:
@@ -179,7 +187,7 @@ def settings_table(settings: Settings, environ: Mapping[str, str] | None = None)
     for name, variables in _variables().items():
         field = Settings.model_fields[name]
         used = next((variable for variable in variables if environ.get(variable)), None)
-        value = {"database_url": settings.database, "invoice_dir": settings.invoices}.get(name, getattr(settings, name))
+        value = settings.database if name == "database_url" else getattr(settings, name)
         rows.append(
             SettingRow(
                 used or variables[0], _shown(name, value), "environment" if used else "default", field.description or ""

@@ -1,4 +1,4 @@
-"""Counting what really happened: mails received, rows of the ledger, stock movements, invoices on disk.
+"""Counting what really happened: mails received, rows of the ledger, stock movements, invoices.
 
 Nothing here believes a worker's own word. A job is done when its effect is there, lost when it is not there at the end,
 and done twice when its effect is there twice.
@@ -79,7 +79,7 @@ def account(
 def _orders(orders: Sequence[Order], reader: EffectsReader) -> Tally:
     """An order is done when its row, its invoice and every one of its stock movements are there."""
     kept = {record.id for record in reader.orders() if record.state not in ("", "failed")}
-    invoices = Counter(path.stem for path in reader.invoices())
+    invoices = Counter(invoice.order_id for invoice in reader.invoices())
     moves = Counter((move.order_id, move.sku) for move in reader.stock_movements() if move.kind == "reserve")
     done = twice = 0
     for order in orders:

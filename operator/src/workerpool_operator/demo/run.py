@@ -125,7 +125,7 @@ class _Demo:
             mailbox = await stack.enter_async_context(Mailbox(output / "mails"))
             database = f"sqlite:///{output / 'shop.db'}"
             await asyncio.to_thread(_stock_shelves, database)
-            reader = EffectsReader(database, output / "invoices")
+            reader = EffectsReader(database)
             stack.callback(reader.close)
             world = LocalWorld(
                 load_pools(_pools_yaml(), source="pools.yaml", world=World.LOCAL),

@@ -1,12 +1,9 @@
-"""The invoice as a PDF, written atomically: a reader sees all of it or nothing."""
+"""The invoice as a PDF: the same order gives the same bytes."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import unicodedata
 from datetime import UTC, datetime
-from pathlib import Path
 
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
@@ -15,22 +12,6 @@ from workerpool_worker.models import Order, money
 
 SHOP = ("WorkerPool Shop", "1 Queue Street, 20121 Milano, Italy", "VAT IT00000000000")
 _WIDTHS = (80, 20, 40, 40)
-
-
-def write_invoice(path: Path, order: Order, *, number: str, issued_at_s: float) -> None:
-    """Write the invoice; the same order gives the same invoice."""
-    content = render_invoice(order, number=number, issued_at_s=issued_at_s)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def render_invoice(order: Order, *, number: str, issued_at_s: float) -> bytes:

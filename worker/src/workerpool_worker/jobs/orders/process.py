@@ -1,10 +1,10 @@
-"""order.process: stock reserved, order recorded, invoice written, payment and confirmation asked for.
+"""order.process: stock reserved, order recorded, invoice made, payment and confirmation asked for.
 
     received ──> reserved ──> paid ──> partly_refunded ──> refunded
         └─> out_of_stock  └─> declined (stock released)
 
 Everything in SQL is one transaction. What follows it (invoice, two jobs) is done after the commit and again on every
-repeat: the file has the order's name and the jobs have the order's id, so doing it again changes nothing, and a crash
+repeat: there is one invoice an order and the jobs have the order's id, so doing it again changes nothing, and a crash
 in between loses nothing.
 """
 
@@ -16,7 +16,7 @@ import time
 
 import sqlalchemy as sa
 
-from workerpool_worker.jobs.orders import stock
+from workerpool_worker.jobs.orders import invoices, stock
 from workerpool_worker.jobs.orders.tables import counters, orders
 from workerpool_worker.models import Order, OrderConfirmationEmail, Payment
 from workerpool_worker.runtime.context import JobContext, Outcome
@@ -34,7 +34,7 @@ def process_order(context: JobContext, order: Order) -> Outcome:
         owner=context.job_id,
     )
     if result["outcome"] == "reserved":
-        _write_invoice(context, order, result)
+        _make_invoice(context, order, result)
         _ask_for_the_rest(context, order, result)
     return {**result, "repeated": not first}
 
@@ -74,13 +74,21 @@ def _next_invoice_number(connection: sa.Connection) -> str:
     return f"INV-{value:06d}"
 
 
-def _write_invoice(context: JobContext, order: Order, result: Result) -> None:
-    path = context.settings.invoices / f"{order.id}.pdf"
-    if path.exists():
-        return
-    from workerpool_worker.jobs.orders.invoice import write_invoice
+def _make_invoice(context: JobContext, order: Order, result: Result) -> None:
+    number, issued_at_s = result["invoice_number"], result["at"]
 
-    write_invoice(path, order, number=result["invoice_number"], issued_at_s=result["at"])
+    def render() -> bytes:
+        from workerpool_worker.jobs.orders.invoice import render_invoice
+
+        return render_invoice(order, number=number, issued_at_s=issued_at_s)
+
+    invoices.keep_invoice(context.engine, order.id, number=number, issued_at_s=issued_at_s, render=render)
+    folder = context.settings.invoice_dir
+    if folder is not None and not (path := folder / f"{order.id}.pdf").exists():
+        # From the database: the file is a copy of what is kept, whoever rendered it and with which version.
+        content = invoices.read_invoice(context.engine, order.id)
+        if content is not None:
+            invoices.export(path, content)
 
 
 def _ask_for_the_rest(context: JobContext, order: Order, result: Result) -> None:

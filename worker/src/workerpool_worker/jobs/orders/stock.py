@@ -21,6 +21,18 @@ def set_stock(engine: sa.Engine, sku: str, quantity: int) -> None:
             connection.execute(stock.update().where(stock.c.sku == sku).values(quantity=quantity))
 
 
+def fill_up(engine: sa.Engine, needed: dict[str, int], *, to: int) -> None:
+    """Where there is less of an article than needed, set it to `to`; elsewhere change nothing.
+
+    So it may be done while orders are taken in, and again: what they moved stays accounted for while there is enough.
+    """
+    with engine.begin() as connection:
+        for sku, quantity in sorted(needed.items()):
+            if not insert_once(connection, stock, {"sku": sku, "quantity": max(to, quantity)}, on="sku"):
+                short = stock.update().where(stock.c.sku == sku, stock.c.quantity < quantity)
+                connection.execute(short.values(quantity=max(to, quantity)))
+
+
 def read_stock(engine: sa.Engine) -> dict[str, int]:
     """Quantities by article."""
     with engine.connect() as connection:

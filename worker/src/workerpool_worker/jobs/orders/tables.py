@@ -1,4 +1,4 @@
-"""The shop's tables: stock, what moved it, and orders."""
+"""The shop's tables: stock, what moved it, orders, and their invoices."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ orders = sa.Table(
     sa.Column("invoice_number", sa.String(40), unique=True),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
+)
+
+invoices = sa.Table(
+    "invoices",
+    metadata,
+    sa.Column("order_id", sa.String(128), primary_key=True),
+    sa.Column("number", sa.String(40), nullable=False, unique=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    # When it was issued, which is what the PDF says too.
+    sa.Column("created_at", sa.Float, nullable=False),
 )
 
 counters = sa.Table(
