@@ -71,7 +71,7 @@ def _install(cluster: Cluster, tags: list[str]) -> None:
     with step("chart") as note:
         shop.chart(cluster)
         note.text = "installed"
-    with step("pods of an older image") as note:
+    with step("pods to be replaced") as note:
         note.text = ", ".join(shop.renew(cluster, tags)) or "none"
     with step("services, operator and Redis") as note:
         shop.wait_for_rollouts(cluster)

@@ -28,10 +28,12 @@ def services(cluster: Cluster) -> None:
 
 
 def chart(cluster: Cluster, *values: str, namespace: str = NAMESPACE) -> None:
-    """Install or upgrade the chart and wait for what it brings; ``values`` are further arguments of helm."""
+    """Install or upgrade the chart, without waiting for its pods; ``values`` are further arguments of helm.
+
+    Waiting is left to ``wait_for_rollouts``: helm would wait for pods that ``renew`` has yet to replace.
+    """
     command = ["upgrade", "--install", RELEASE, str(_CHART), "--namespace", namespace, "--create-namespace"]
-    command += ["--wait", "--timeout", f"{_READY_S}s", *values]
-    cluster.helm(*command, timeout_s=_READY_S + 30)
+    cluster.helm(*command, *values, timeout_s=_READY_S)
 
 
 def pools(cluster: Cluster, names: Iterable[str] = SAMPLES, *, namespace: str = NAMESPACE) -> None:
@@ -53,22 +55,28 @@ def install(cluster: Cluster) -> None:
     """All of it, in order, for programs; the images have to be on the nodes."""
     services(cluster)
     chart(cluster)
-    wait_for_rollouts(cluster, "--selector", "app.kubernetes.io/part-of=shop")
+    renew(cluster, [image.tag for image in ALL_IMAGES])
+    wait_for_rollouts(cluster)
     pools(cluster)
 
 
 def renew(cluster: Cluster, tags: Sequence[str], *, namespace: str = NAMESPACE) -> list[str]:
-    """Restart what still runs an older image of one of these tags; names like ``deployment/email``.
+    """Replace pods that nobody else would; names like ``deployment/email`` or ``pod/postgres-0``.
 
-    A tag that was loaded anew changes nothing about pods that run: Kubernetes has no reason to look.
+    Those of an older image under one of these tags: a tag that was loaded anew gives Kubernetes no reason to look. And
+    those of a StatefulSet's older revision that never became ready: it waits for them before it replaces them.
     """
     current = {tag: cluster.image_ids(tag) for tag in tags}
     pods = cluster.get("pods", "--namespace", namespace)["items"]
-    stale = {_workload(pod["metadata"]) for pod in pods if _is_stale(pod, current)}
-    targets = sorted(stale & _workloads(cluster, namespace))
-    if targets:
-        cluster.kubectl("rollout", "restart", *targets, "--namespace", namespace)
-    return targets
+    workloads = _workloads(cluster, namespace)
+    stale = sorted({_workload(pod["metadata"]) for pod in pods if _is_stale(pod, current)} & workloads.keys())
+    if stale:
+        cluster.kubectl("rollout", "restart", *stale, "--namespace", namespace)
+        workloads = _workloads(cluster, namespace)
+    stuck = [f"pod/{pod['metadata']['name']}" for pod in pods if _is_stuck(pod, workloads)]
+    if stuck:
+        cluster.kubectl("delete", *stuck, "--namespace", namespace, "--wait=false")
+    return stale + stuck
 
 
 def load_images(cluster: Cluster) -> list[str]:
@@ -98,7 +106,26 @@ def trouble(cluster: Cluster, *, namespace: str = NAMESPACE) -> str:
         except CommandError as error:
             said = str(error)
         parts.append("\n".join(said.splitlines()[:1] + said.splitlines()[1:][-15:]))
+    parts += [_last_words(cluster, pod["metadata"]["name"], namespace) for pod in _unready(cluster, namespace)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _unready(cluster: Cluster, namespace: str) -> list[Any]:
+    """Pods whose containers are not all ready, except those of Jobs that are done."""
+    try:
+        pods = cluster.get("pods", "--namespace", namespace)["items"]
+    except CommandError:
+        return []
+    waiting = (pod for pod in pods if pod["status"]["phase"] != "Succeeded")
+    return [pod for pod in waiting if not _is_ready(pod)]
+
+
+def _last_words(cluster: Cluster, pod: str, namespace: str) -> str:
+    try:
+        said = cluster.kubectl("logs", pod, "--namespace", namespace, "--tail", "5", "--all-containers", timeout_s=20)
+    except CommandError as error:
+        said = str(error)
+    return f"{pod} says:\n{said.rstrip()}" if said.strip() else ""
 
 
 def _is_stale(pod: Any, current: dict[str, frozenset[str]]) -> bool:
@@ -120,6 +147,20 @@ def _workload(metadata: Any) -> str:
     return ""
 
 
-def _workloads(cluster: Cluster, namespace: str) -> set[str]:
+def _workloads(cluster: Cluster, namespace: str) -> dict[str, Any]:
     items = cluster.get(_KINDS, "--namespace", namespace)["items"]
-    return {f"{item['kind'].lower()}/{item['metadata']['name']}" for item in items}
+    return {f"{item['kind'].lower()}/{item['metadata']['name']}": item for item in items}
+
+
+def _is_stuck(pod: Any, workloads: dict[str, Any]) -> bool:
+    """Whether this is a pod of a StatefulSet's older revision that is not ready."""
+    owner = workloads.get(_workload(pod["metadata"]))
+    if owner is None or owner["kind"] != "StatefulSet" or _is_ready(pod):
+        return False
+    revision = pod["metadata"].get("labels", {}).get("controller-revision-hash")
+    return bool(revision != owner["status"].get("updateRevision"))
+
+
+def _is_ready(pod: Any) -> bool:
+    statuses = pod["status"].get("containerStatuses", [])
+    return bool(statuses) and all(status["ready"] for status in statuses)
