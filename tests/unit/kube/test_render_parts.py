@@ -157,13 +157,17 @@ def test_only_the_bundled_worker_is_probed(worker: dict[str, Any], probed: bool)
     container = container_of(**worker)
     assert ("readinessProbe" in container) is ("livenessProbe" in container) is probed
     names = {entry["name"] for entry in container["env"]}
-    assert not probed or "WORKERPOOL_HEARTBEAT_FILE" in names
+    assert not probed or {"WORKERPOOL_HEARTBEAT_FILE", "WORKERPOOL_HEALTH_PORT"} <= names
+    assert ("ports" in container) is probed
 
 
-def test_readiness_does_not_look_at_the_age_so_it_holds_while_jobs_run() -> None:
+def test_the_probes_ask_over_http_where_the_worker_listens() -> None:
     container = container_of()
-    assert "mtime" not in " ".join(container["readinessProbe"]["exec"]["command"])
-    assert "mtime" in " ".join(container["livenessProbe"]["exec"]["command"])
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["ports"] == [{"name": "health", "containerPort": 8080, "protocol": "TCP"}]
+    moved = container_of(env=[{"name": "WORKERPOOL_HEALTH_PORT", "value": "9000"}])
+    assert moved["ports"][0]["containerPort"] == 9000
     assert container_of(terminationGracePeriodSeconds=5)["livenessProbe"]["terminationGracePeriodSeconds"] == 5
 
 

@@ -21,7 +21,7 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("workerpool", set_as_current=True)
     app.conf.update(delivery_config(settings))
     app.workerpool_drain_seconds = settings.drain_seconds  # type: ignore[attr-defined]
-    app.workerpool_heartbeat = Heartbeat(settings.heartbeat_file)  # type: ignore[attr-defined]
+    app.workerpool_heartbeat = Heartbeat(settings.heartbeat)  # type: ignore[attr-defined]
     # Without a pool's own keys the unacknowledged jobs are shared with workers that write no leases.
     if settings.pool is not None:
         app.workerpool_holders_key = pool_key(settings, "holders")  # type: ignore[attr-defined]

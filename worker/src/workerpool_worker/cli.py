@@ -46,9 +46,13 @@ def main() -> None:
 def run(queues: str | None, concurrency: int | None) -> None:
     """Consume jobs until SIGTERM; this process is Celery's main process."""
     settings = settings_or_fail(queues=queues, concurrency=concurrency)
+    from workerpool_worker.runtime.health import PortError
     from workerpool_worker.runtime.run import run_worker
 
-    sys.exit(run_worker(settings))
+    try:
+        sys.exit(run_worker(settings))
+    except PortError as error:
+        fail(str(error), _USAGE_ERROR)
 
 
 @main.command("settings")

@@ -8,6 +8,8 @@ from workerpool_operator.resource.broker import SecretKeyRef
 from workerpool_operator.resource.model import WorkerPool
 from workerpool_operator.resource.worker import Worker
 
+HEALTH_PORT_VARIABLE: Final = "WORKERPOOL_HEALTH_PORT"
+HEALTH_PORT: Final = 8080
 HEARTBEAT_VARIABLE: Final = "WORKERPOOL_HEARTBEAT_FILE"
 HEARTBEAT_FILE: Final = "/tmp/workerpool-heartbeat"  # noqa: S108 - the pod's own emptyDir
 STATE_DIR: Final = "/tmp"  # noqa: S108 - the pod's own emptyDir
@@ -50,6 +52,7 @@ def _stamped(pool: WorkerPool, worker: Worker) -> list[Entry]:
         texts["WORKERPOOL_WORKER_NAME"] = "celery@$(WORKERPOOL_REPLICA)"
         texts["WORKERPOOL_STATE_DIR"] = STATE_DIR
         texts[HEARTBEAT_VARIABLE] = HEARTBEAT_FILE
+        texts[HEALTH_PORT_VARIABLE] = str(HEALTH_PORT)
     return [
         {"name": "BROKER_URL", **address},
         {"name": "CELERY_BROKER_URL", **address},

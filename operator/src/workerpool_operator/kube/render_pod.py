@@ -14,7 +14,7 @@ from workerpool_operator.kube.names import (
     selector_labels,
 )
 from workerpool_operator.kube.render_env import CA_DIR, environment
-from workerpool_operator.kube.render_probes import probes
+from workerpool_operator.kube.render_probes import ports, probes
 from workerpool_operator.resource.base import Model
 from workerpool_operator.resource.model import WorkerPool
 from workerpool_operator.resource.worker import Worker
@@ -83,7 +83,7 @@ def _container(pool: WorkerPool, worker: Worker, image: str, mounts: list[Body])
                 "capabilities": {"drop": ["ALL"]},
                 "readOnlyRootFilesystem": True,
             },
-            **(probes(worker) if worker.is_bundled and args[0] == "run" else {}),
+            **({"ports": ports(worker), **probes(worker)} if worker.is_bundled and args[0] == "run" else {}),
         }
     )
 

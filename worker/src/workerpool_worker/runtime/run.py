@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from celery import signals
 
-from workerpool_worker.runtime import logs, outcomes, process
+from workerpool_worker.runtime import health, logs, outcomes, process
 
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
@@ -23,11 +23,17 @@ _log = logging.getLogger("workerpool_worker")
 
 
 def run_worker(settings: Settings) -> int:
-    """Consume jobs until told to stop; the exit status."""
+    """Consume jobs until told to stop; the exit status.
+
+    Raises:
+        PortError: the health port cannot be listened on.
+    """
     # Until the consumer's own handlers are there, nothing has been fetched: leaving is all there is to do.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     logs.configure(settings)
+    if settings.health_port and settings.heartbeat:
+        health.serve_beside(settings.health_port, settings.heartbeat)
     # The container decides whom we run as; only JSON is read, which is what Celery's warning is about.
     warnings.filterwarnings("ignore", message=".*superuser privileges.*")
     from workerpool_worker.app import create_app
