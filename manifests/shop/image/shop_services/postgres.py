@@ -55,7 +55,7 @@ def run(folder: Path, url: str, *, port: int) -> int:
         _make_cluster(folder / "pgdata.new", data, login)
     # A volume's group may have been given the folder; the server starts only when nobody else may write there.
     data.chmod(0o700)
-    (data / "pg_hba.conf").write_text(_HBA, encoding="ascii")
+    (data / "pg_hba.conf").write_text(_HBA, encoding="utf-8")
     # An unclean end leaves it behind, with a process id that means nothing in this container.
     (data / "postmaster.pid").unlink(missing_ok=True)
     _single(data, f"ALTER ROLE {login.user} PASSWORD {quoted(login.password)}")
@@ -89,8 +89,8 @@ def _make_cluster(fresh: Path, data: Path, login: Login) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     _checked(
         [
-            *("initdb", "--pgdata", str(fresh), "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8"),
-            *("--locale-provider", "builtin", "--locale", "C.UTF-8"),
+            *("initdb", "--pgdata", str(fresh), "--username", _SUPERUSER, "--auth", "trust"),
+            *("--encoding", "UTF8", "--no-locale"),
         ]
     )
     _single(fresh, f"CREATE ROLE {login.user} LOGIN", f"CREATE DATABASE {login.database} OWNER {login.user}")
