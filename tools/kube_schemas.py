@@ -8,23 +8,25 @@ are written: another one makes kubeconform say that it has no schema.
 from __future__ import annotations
 
 import fcntl
+import gzip
+import hashlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import yaml
+from tools import strict_schemas
 from tools.kube_sources import SchemaError, Source, fetch
 from tools.strict_schemas import Schema, built_in, strict_custom
 
 KUBERNETES = ("1.31.14", "1.32.13", "1.33.13", "1.34.4", "1.35.4", "1.36.3")
 PROMETHEUS_OPERATOR = "0.85.0"
 MONITORING = ("podmonitors", "prometheusrules", "servicemonitors")
-FORMAT = "1"  # of what is written; another number makes everything anew
 
 
 def kubernetes(version: str) -> Source:
@@ -49,9 +51,16 @@ def prometheus_operator() -> Source:
 
 
 def cache_folder() -> Path:
-    """Where schemas are kept."""
+    """Where is kept what was fetched, and what was made of it."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "workerpool" / "kube-schemas" / FORMAT
+    return Path(base) / "workerpool" / "kube-schemas"
+
+
+def schema_folder() -> Path:
+    """Where schemas are kept; another one after a change of how they are made."""
+    makers = (Path(__file__), Path(strict_schemas.__file__))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in makers)).hexdigest()
+    return cache_folder() / f"made-{digest[:12]}"
 
 
 def locations(folder: Path) -> list[str]:
@@ -68,8 +77,8 @@ def ensure(versions: Sequence[str] = KUBERNETES) -> Path:
     Raises:
         SchemaError: Something is nowhere to be had.
     """
-    folder = cache_folder()
-    with _alone(folder):
+    folder = schema_folder()
+    with _alone(cache_folder()):
         for version in versions:
             _once(folder / f"v{version}", partial(_write_kubernetes, version))
         _once(folder / "crds" / "monitoring.coreos.com", _write_monitoring)
@@ -100,15 +109,27 @@ def write_crd(definition: Schema, folder: Path) -> None:
 
 
 def _write_kubernetes(version: str, target: Path) -> None:
-    [text] = fetch(kubernetes(version)).values()
+    [text] = _published(kubernetes(version)).values()
     for name, schema in built_in(json.loads(text)):
         (target / name).write_text(json.dumps(schema), encoding="utf-8")
 
 
 def _write_monitoring(target: Path) -> None:
-    for file, text in fetch(prometheus_operator()).items():
+    for file, text in _published(prometheus_operator()).items():
         (target / file.rpartition("_")[2]).write_bytes(text)
         write_crd(yaml.safe_load(text), target)
+
+
+def _published(source: Source) -> Mapping[str, bytes]:
+    """The files of a source, fetched once."""
+    folder = cache_folder() / "fetched" / f"{source.repository.replace('/', '-')}-{source.version}"
+
+    def write(target: Path) -> None:
+        for number, content in enumerate(fetch(source).values()):
+            (target / f"{number}.gz").write_bytes(gzip.compress(content))
+
+    _once(folder, write)
+    return {file: gzip.decompress((folder / f"{number}.gz").read_bytes()) for number, file in enumerate(source.files)}
 
 
 def _once(target: Path, write: Callable[[Path], None]) -> None:

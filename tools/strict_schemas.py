@@ -9,8 +9,17 @@ Schema = dict[str, Any]
 
 KINDS = frozenset(
     (
-        *("ClusterRole", "ClusterRoleBinding", "ConfigMap", "CustomResourceDefinition", "Deployment", "Job", "Lease"),
-        *("Namespace", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "Role", "RoleBinding"),
+        *("ClusterRole", "ClusterRoleBinding", "ConfigMap", "CronJob", "CustomResourceDefinition", "Deployment", "Job"),
+        *(
+            "Lease",
+            "Namespace",
+            "NetworkPolicy",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodDisruptionBudget",
+            "Role",
+            "RoleBinding",
+        ),
         *("Secret", "Service", "ServiceAccount", "StatefulSet"),
     )
 )

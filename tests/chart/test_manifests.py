@@ -23,6 +23,7 @@ PLAIN = [
     if all("apiVersion" in (one or {}) for one in yaml.safe_load_all(file.read_text(encoding="utf-8")))
     and file.name != "kustomization.yaml"
 ]
+WITH_POD_MONITOR = {"metrics": {"podMonitor": {"enabled": True}}}  # excludes the ServiceMonitor of "everything"
 POD = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -45,7 +46,7 @@ MONITOR = {
 
 def test_there_are_sets_of_values_and_manifests() -> None:
     names = {file.name.removesuffix("-values.yaml") for file in CI_VALUES}
-    assert {"default", "external-redis", "namespaced", "everything-on", "minimal", "digest"} <= names
+    assert {"default", "external-redis", "namespaced", "everything", "minimal", "digest"} <= names
     assert {file.name for file in PLAIN} > {"crd.yaml", "rbac.yaml", "email.yaml"}
 
 
@@ -75,12 +76,14 @@ def test_every_set_of_values_renders_what_two_releases_can_both_have(values: Pat
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_all_of_it_fits_this_kubernetes(version: str, kubeconform: Kubeconform) -> None:
     texts = [rendered_text(files=(str(file),)) for file in CI_VALUES]
+    texts.append(rendered_text(WITH_POD_MONITOR))
     texts += [file.read_text(encoding="utf-8") for file in PLAIN]
     assert kubeconform.complaints("\n---\n".join(texts), version) == []
 
 
 def test_every_kind_of_the_chart_was_looked_at() -> None:
     kinds = {one["kind"] for file in CI_VALUES for one in rendered(files=[str(file)])}
+    kinds |= {one["kind"] for one in rendered(WITH_POD_MONITOR)}
     assert kinds > {"WorkerPool", "ServiceMonitor", "PrometheusRule", "NetworkPolicy", "StatefulSet", "Secret", "Pod"}
     assert "PodMonitor" in kinds
 

@@ -105,6 +105,7 @@ def test_where_the_kind_is_missing_it_is_left_out_refused_or_rendered(what: str)
 
 def test_the_rest_is_the_same_where_the_kinds_are_missing() -> None:
     values = asked("serviceMonitor", prometheusRule={"enabled": True}, dashboards={"enabled": True})
+    values["redis"] = {"auth": {"password": "not-a-new-one"}}
     without = rendered(values, api_versions=(WORKERPOOL,))
     assert without == [
         one for one in rendered(values) if not str(one["apiVersion"]).startswith("monitoring.coreos.com")

@@ -14,8 +14,8 @@ from tests.chart.helm import Object, named, notes, of_kind, rendered, rendered_t
 pytestmark = pytest.mark.unit
 
 REDIS = "workerpool-redis"
-CANARY = "canary-p@ss:w/rd #1"
-QUOTED = "canary-p%40ss%3Aw%2Frd%20%231"
+CANARY = "canary-p@ss:w/rd#+1"
+QUOTED = "canary-p%40ss%3Aw%2Frd%23%2B1"
 
 
 def content(secret: Object) -> dict[str, str]:
@@ -56,7 +56,7 @@ def test_the_password_is_in_secrets_only() -> None:
         assert not [shape for shape in shapes if shape in found], one["metadata"]["name"]
     said = notes(values | {"metrics": {}})
     assert not [shape for shape in shapes if shape in said]
-    other = rendered_text(json.loads(json.dumps(values).replace(CANARY, "another")))
+    other = rendered_text(json.loads(json.dumps(values).replace(CANARY, "another-one")))
     rest = [one for one in yaml.safe_load_all(other) if one["kind"] != "Secret"]
     assert things == rest, "nothing outside Secrets is made from the password, no checksum either"
 
