@@ -186,7 +186,7 @@ async def test_heartbeats_of_another_database_are_not_heard(
 @pytest.mark.parametrize(
     ("type_", "binding", "sent"), [("direct", "m.sms", "m.sms"), ("topic", "*.sms.#", "eu.sms.now")]
 )
-async def test_messages_sent_through_an_exchange_find_their_queue(  # noqa: PLR0917 - fixtures
+async def test_messages_sent_through_an_exchange_find_their_queue(
     watch: Make, producer: Producer, worker: Start, gate: Gate, type_: str, binding: str, sent: str
 ) -> None:
     # kombu remembers for the whole process what it has bound, even after the test before emptied Redis: new names.

@@ -1,0 +1,80 @@
+"""From the first job sent to the first job begun, out of a pool at zero: where the time goes.
+
+Times come from where things happen: the worker's lines (milliseconds), the operator's lines (milliseconds) and the
+pods' conditions (whole seconds, as the API server writes them). All on one node, so by one clock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.pods.ends import jobs_lines
+from tests.support.pods.watcher import PodWatcher, at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Unix seconds of what happened to the pool's first job."""
+
+    pool: str
+    sent: float
+    decided: float
+    scheduled: float
+    container_started: float
+    consuming: float
+    begun: float
+
+    def steps(self) -> dict[str, float]:
+        """Seconds of each step; they add up to the whole."""
+        return {
+            "seen and decided": self.decided - self.sent,
+            "pod made and scheduled": self.scheduled - self.decided,
+            "container started": self.container_started - self.scheduled,
+            "worker consuming": self.consuming - self.container_started,
+            "first job begun": self.begun - self.consuming,
+        }
+
+
+def timeline(
+    pool: str, *, workers: Mapping[str, Iterable[str]], operators: Mapping[str, Iterable[str]], watcher: PodWatcher
+) -> Timeline:
+    """The timeline of a pool's first job, from the lines of its workers and of the operators, by ``pod/...``."""
+    begun, sent, name = min(
+        (line["time"] - line["seconds"], line["time"] - line["seconds"] - line["wait_seconds"], key.split("/")[0])
+        for key, lines in workers.items()
+        for line in jobs_lines(lines)
+        if line.get("queue") == pool and "seconds" in line and "wait_seconds" in line
+    )
+    pod = watcher.pods[name]
+    mine = next(lines for key, lines in workers.items() if key.startswith(f"{name}/"))
+    consuming = next(line["time"] for line in jobs_lines(mine) if line["message"].startswith("consuming"))
+    return Timeline(
+        pool=pool,
+        sent=sent,
+        decided=min(when for when in _decisions(pool, operators) if when >= sent - 1),
+        scheduled=_condition(pod, "PodScheduled"),
+        container_started=_started(pod),
+        consuming=consuming,
+        begun=begun,
+    )
+
+
+def _decisions(pool: str, operators: Mapping[str, Iterable[str]]) -> list[float]:
+    return [
+        dt.datetime.fromisoformat(line["time"]).timestamp()
+        for lines in operators.values()
+        for line in jobs_lines(lines)
+        if line.get("pool") == pool and line["message"].startswith("scaled 0 -> ")
+    ]
+
+
+def _condition(pod: Mapping[str, Any], kind: str) -> float:
+    return next(at(one["lastTransitionTime"]) for one in pod["status"]["conditions"] if one["type"] == kind)
+
+
+def _started(pod: Mapping[str, Any]) -> float:
+    state = pod["status"]["containerStatuses"][0]["state"]
+    return at((state.get("running") or state.get("terminated"))["startedAt"])
