@@ -63,4 +63,5 @@ if "OPERATOR_URL" in os.environ:
     checks += [("operator", ready), ("leader", leads)]
 if "BROKER_SECRET" in os.environ:
     checks += [("broker", ping)]
+# A list, so that every one is asked, also after a failure.
 sys.exit(0 if all([attempt(name, check) for name, check in checks]) else 1)
