@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -87,20 +88,21 @@ class Supervisor:
 
     def _start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(self.copy)}
-        self.pid = os.posix_spawnp(self.command[0], self.command, environment)
+        # A process group of its own: what the program leaves behind is found by it.
+        self.pid = os.posix_spawnp(self.command[0], self.command, environment, setpgroup=0)
 
     def _ended(self) -> int | None:
         """The status of the program if it has ended. As process 1 it also collects the children of others."""
-        ended = None
         while self.pid is not None:
             pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return None
             if pid == self.pid:
                 self.pid = None
+                _sweep(group=pid)
                 code = os.waitstatus_to_exitcode(status)
-                ended = code if code >= 0 else 128 - code
-            elif pid == 0:
-                break
-        return ended
+                return code if code >= 0 else 128 - code
+        return None
 
     def _stop(self) -> None:
         if self.pid is None:
@@ -126,6 +128,15 @@ class Supervisor:
         if self.pid is None:
             sys.exit(128 + number)
         os.kill(self.pid, number)
+
+
+def _sweep(group: int) -> None:
+    """End what the program left running: a container would end with it, and the next one wants the same ports."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-group, 0)
 
 
 def say(what: str) -> None:
