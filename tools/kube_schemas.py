@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import yaml
+
 from tools import strict_schemas
 from tools.kube_sources import SchemaError, Source, fetch
 from tools.strict_schemas import Schema, built_in, strict_custom
@@ -101,6 +102,8 @@ def write_crd(definition: Schema, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for version in spec["versions"]:
         schema = strict_custom(version["schema"]["openAPIV3Schema"])
+        # a CRD says of the metadata only what goes beyond Kubernetes' own rules
+        schema["properties"].setdefault("metadata", {}).pop("additionalProperties", None)
         schema["properties"]["apiVersion"] = {"enum": [f"{spec['group']}/{version['name']}"]}
         schema["properties"]["kind"] = {"enum": [spec["names"]["kind"]]}
         schema["required"] = sorted({*schema.get("required", ()), "apiVersion", "kind", "metadata"})

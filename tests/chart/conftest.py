@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tools.kube_schemas import ensure, monitoring_crds, write_crd
-from tools.kube_sources import SchemaError
 
 from tests.chart.kubeconform import Kubeconform
 from tests.support.control_plane.api import Object
+from tools.kube_schemas import ensure, monitoring_crds, write_crd
+from tools.kube_sources import SchemaError
 from workerpool_operator.kube.crd import crd
 
 

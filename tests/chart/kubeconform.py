@@ -6,9 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.kube_schemas import locations
-
 from tests.chart.programs import run
+from tools.kube_schemas import locations
 
 
 @dataclass(frozen=True, kw_only=True)

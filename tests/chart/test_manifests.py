@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tools import kube_sources
-from tools.kube_schemas import KUBERNETES
 
 from tests.chart.helm import CI_VALUES, of_kind, rendered, rendered_text
 from tests.chart.kubeconform import Kubeconform
 from tests.chart.programs import CHART, ROOT, program, run
+from tools import kube_sources
+from tools.kube_schemas import KUBERNETES
 from workerpool_operator.kube.crd import crd
 
 pytestmark = pytest.mark.integration
@@ -64,12 +64,13 @@ def test_every_set_of_values_renders_what_two_releases_can_both_have(values: Pat
     assert of_kind(there, "Deployment")
     names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in there]
     assert len(names) == len(set(names)), "two objects of one name"
-    other = rendered(files=[str(values)], release="other")
+    there = rendered({"fullnameOverride": ""}, files=[str(values)])
+    other = rendered({"fullnameOverride": ""}, files=[str(values)], release="other")
     mine, theirs = (
         {(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in things}
         for things in (there, other)
     )
-    shared = {name for name in mine & theirs if name[0] != "WorkerPool"}
+    shared = {name for name in mine & theirs if name[0] != "WorkerPool"}  # named by the values
     assert shared <= {("CustomResourceDefinition", None, "workerpools.workerpool.dev")}
 
 

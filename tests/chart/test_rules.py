@@ -42,14 +42,13 @@ def judged(folder: Path, cases: Iterable[Case]) -> tuple[bool, str]:
 
 def promtool_test(case: Case) -> Object:
     """The case in promtool's form."""
-    expression = (
-        f'count by (namespace, pool, reason, operator) (ALERTS{{alertname="{case.alert}",alertstate="firing"}})'
-    )
+    firing = f'ALERTS{{alertname="{case.alert}",alertstate="firing"}}'
+    # promtool shows the expression where something is wrong, and so the comment
+    expression = f"count by (namespace, pool, reason, operator) ({firing}) # {case.what}"
     labels = "{" + ", ".join(f'{key}="{value}"' for key, value in case.labels.items()) + "}"
     expected = [(case.fires_at, [{"labels": labels, "value": 1}])] if case.fires_at is not None else []
     expected += [(minute, []) for minute in case.quiet_at]
     return {
-        "name": f"{case.alert}: {case.what}",
         "interval": "1m",
         "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
         "promql_expr_test": [
