@@ -54,5 +54,5 @@ def _last_line(said: str, status: int | None) -> str:
 
 
 def _short(command: Sequence[str]) -> str:
-    words = [word for word in command if not word.startswith("-")]
+    words = [word for word in command if not word.startswith(("-", "{"))]
     return " ".join(words[:3])

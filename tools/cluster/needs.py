@@ -31,6 +31,8 @@ def check(*programs: str) -> None:
 
 
 def _docker() -> None:
+    # Asked first: `docker info` with a format complains about the format where no Docker answers.
+    run(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=30)
     root = Path(run(["docker", "info", "--format", "{{.DockerRootDir}}"], timeout_s=30).strip())
     # Where Docker runs in a machine of its own (Docker Desktop, a remote one) its folder is not here to be measured.
     if root.is_dir():
