@@ -3,10 +3,10 @@ SHELL := /bin/sh
 RUN = .venv/bin
 PATHS = operator worker tests benchmarks tools
 
-.PHONY: help demo test check format generate bench bench-operator clean
+.PHONY: help demo test test-chart e2e check format generate bench bench-operator kind-up kind-down kind-status images clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
 
 .venv/.ready: pyproject.toml uv.lock operator/pyproject.toml worker/pyproject.toml tools/bootstrap.py
 	@python3 tools/bootstrap.py && touch .venv/.ready
@@ -17,6 +17,12 @@ demo: .venv/.ready ## a shop's rush hour: three pools, real jobs, counted (about
 test: .venv/.ready ## unit and integration tests; ARGS="-k name"
 	@$(RUN)/pytest $(ARGS)
 
+test-chart: .venv/.ready ## the chart, by the real Helm: switches, rights, values to refuse, six Kubernetes versions (4 minutes)
+	@$(RUN)/pytest tests/chart $(ARGS)
+
+e2e: .venv/.ready ## real pods on a kind cluster of its own; KEEP=1 leaves it for the next run; ARGS="-k rush"
+	@KEEP="$(KEEP)" $(RUN)/pytest tests/e2e $(ARGS)
+
 check: .venv/.ready ## the gate: format, lint, types, layers, lock file
 	@python3 tools/bootstrap.py lock --check --quiet
 	@$(RUN)/ruff format --check --quiet $(PATHS)
@@ -25,14 +31,18 @@ check: .venv/.ready ## the gate: format, lint, types, layers, lock file
 	@$(RUN)/lint-imports --no-logo
 	@$(RUN)/python tools/house_rules.py
 	@$(RUN)/workerpool crd | cmp -s - manifests/crd.yaml || { echo "manifests/crd.yaml is not the model's: make generate"; exit 1; }
+	@cmp -s manifests/crd.yaml charts/workerpool/files/crd.yaml || { echo "the chart's CRD is not manifests/crd.yaml: make generate"; exit 1; }
 
 format: .venv/.ready ## put the code into the house's form
 	@$(RUN)/ruff format --quiet $(PATHS)
 	@$(RUN)/ruff check --fix --quiet $(PATHS)
 
-generate: .venv/.ready ## renew what is made from the model: manifests/crd.yaml, the tables of docs/workerpool.md
+generate: .venv/.ready ## renew what is made from something else: the CRD, the reference tables, the chart's schema and README
 	@$(RUN)/workerpool crd > manifests/crd.yaml.new && mv manifests/crd.yaml.new manifests/crd.yaml
 	@$(RUN)/python -m workerpool_operator.resource.reference docs/workerpool.md
+	@cp manifests/crd.yaml charts/workerpool/files/crd.yaml
+	@$(RUN)/python tools/chart_schema.py charts/workerpool
+	@$(RUN)/python tools/chart_readme.py charts/workerpool
 
 bench: .venv/.ready ## measure speed, beside the alternative
 	@for f in $(filter-out %/operator_scale.py,$(wildcard benchmarks/*.py)); do echo "== $$f"; $(RUN)/python $$f || exit 1; done
@@ -40,5 +50,17 @@ bench: .venv/.ready ## measure speed, beside the alternative
 bench-operator: .venv/.ready ## the operator with 10 and 1,000 pools on an API server of its own (6 minutes)
 	@$(RUN)/python -m benchmarks.operator_scale $(ARGS)
 
+kind-up: ## a kind cluster with everything in it: images, chart, pools, shop, load templates (needs Docker, kind, kubectl, helm)
+	@python3 -m tools.cluster up
+
+kind-down: ## delete that cluster
+	@python3 -m tools.cluster down
+
+kind-status: ## what is in it
+	@python3 -m tools.cluster status
+
+images: ## build the images that have changed
+	@python3 -m tools.cluster images
+
 clean: ## remove what was built here
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output .workerpool
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output e2e-output .workerpool

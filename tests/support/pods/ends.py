@@ -28,7 +28,8 @@ def disturbed(logs: Mapping[str, Iterable[str]], watcher: PodWatcher) -> Disturb
     return Disturbed(
         restored=sum(1 for line in lines if line.get("message") == RESTORED),
         cut_off=tuple(f"{line['job_id']}: {line['outcome']}" for line in lines if line.get("outcome") in CUT),
-        killed=tuple(end for end in watcher.ended() if end.exit_code != 0),
+        # "StartError": the container never ran, which a node under load may do; the kubelet starts it again
+        killed=tuple(end for end in watcher.ended() if end.exit_code != 0 and end.reason != "StartError"),
     )
 
 

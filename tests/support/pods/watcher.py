@@ -90,11 +90,7 @@ def watching(kubectl: Kubectl) -> Iterator[PodWatcher]:
 
 
 def _follow(process: subprocess.Popen[str], watcher: PodWatcher) -> None:
-    """kubectl prints one indented object after the other; a line that is just ``}`` ends one."""
+    """kubectl prints one event a line."""
     assert process.stdout is not None
-    lines: list[str] = []
     for line in process.stdout:
-        lines.append(line)
-        if line.rstrip("\n") == "}":
-            watcher.see(json.loads("".join(lines)))
-            lines = []
+        watcher.see(json.loads(line))

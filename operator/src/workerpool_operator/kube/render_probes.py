@@ -33,6 +33,7 @@ def probes(worker: Worker) -> dict[str, Any]:
     return {
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": HEALTH_PORT_NAME},
+            "initialDelaySeconds": 1,
             "periodSeconds": 2,
             "timeoutSeconds": 5,
             "failureThreshold": 3,
