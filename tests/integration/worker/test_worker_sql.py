@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +23,7 @@ from workerpool_worker.models import Job, Order, OrderLine, Payment, Refund, Ver
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import create_tables, make_engine
 from workerpool_worker.runtime.errors import EffectBusyError, EffectMismatchError
-from workerpool_worker.runtime.idempotency import effect, once_in_transaction
+from workerpool_worker.runtime.idempotency import effect, effects, once_in_transaction
 from workerpool_worker.settings import load_settings
 
 pytestmark = pytest.mark.integration
@@ -201,6 +203,29 @@ def test_a_claim_of_a_dead_try_is_taken_over_and_the_dead_may_not_commit(engine:
             second.done({"by": "second"})
     with effect(engine, "k", {}, owner="x", redelivered=False, lease_s=60) as third:
         assert third.result == {"by": "second"}
+
+
+def test_a_young_claim_is_left_to_a_try_that_may_only_be_slow(engine: sa.Engine) -> None:
+    """A worker without a processor for some seconds looks like one that is gone; no mail server drops a double."""
+    again = functools.partial(effect, engine, "k", {}, owner="j", redelivered=True, lease_s=60)
+    with effect(engine, "k", {}, owner="j", redelivered=False, lease_s=60) as first:
+        with pytest.raises(EffectBusyError) as busy, again(takeover_after_s=30):
+            pass
+        assert busy.value.retry_after_s is not None
+        assert 20 < busy.value.retry_after_s <= 30
+        first.done({"by": "first"})
+    with again(takeover_after_s=30) as second:
+        assert second.result == {"by": "first"}
+
+
+def test_a_claim_that_is_no_longer_young_is_taken_over_by_the_same_job(engine: sa.Engine) -> None:
+    with effect(engine, "k", {}, owner="j", redelivered=False, lease_s=60):
+        before = time.time() - 31
+        with engine.begin() as connection:
+            connection.execute(effects.update().values(lease_until=before + 60))
+        again = effect(engine, "k", {}, owner="j", redelivered=True, lease_s=60, takeover_after_s=30)
+        with again as second:
+            assert second.token == 2
 
 
 def test_a_lease_that_is_past_is_anyones(engine: sa.Engine) -> None:

@@ -18,6 +18,7 @@ class Disturbed:
     """Jobs that were taken from a worker before they ended, and containers that did not end by themselves."""
 
     restored: int
+    """Jobs given to another worker: theirs was gone, or had no processor for seconds and seemed so."""
     cut_off: tuple[str, ...]
     killed: tuple[Ended, ...]
 

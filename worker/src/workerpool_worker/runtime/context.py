@@ -34,7 +34,9 @@ class JobContext:
     redelivered: bool
     publish: Callable[[Job], None]
 
-    def effect(self, key: str, params: object) -> AbstractContextManager[idempotency.Effect]:
+    def effect(
+        self, key: str, params: object, *, takeover_after_s: float = 0.0
+    ) -> AbstractContextManager[idempotency.Effect]:
         """Claim an effect outside the database for this job; see `runtime.idempotency`."""
         return idempotency.effect(
             self.engine,
@@ -44,4 +46,5 @@ class JobContext:
             redelivered=self.redelivered,
             # No try outlives the hard limit, so a claim that old is nobody's.
             lease_s=self.settings.hard_time_limit_seconds,
+            takeover_after_s=takeover_after_s,
         )

@@ -8,8 +8,12 @@ An effect has a key made of a business id. Two ways to have it happen once:
   again. So the window is one commit long, and the outside gets a deterministic key of its own to drop the
   double: the provider's idempotency key, the mail's Message-ID.
 
-A claim has an owner, a lease and a token. A claim whose attempt died is taken over when its lease is past, or at
-once by the same job redelivered. Taking over raises the token, and only the holder of the current token may commit.
+A claim has an owner, a lease and a token. A claim whose attempt died is taken over when its lease is past, or sooner
+by the same job redelivered. Taking over raises the token, and only the holder of the current token may commit.
+
+Redelivered does not prove that the earlier attempt is dead: a worker that got no processor for some seconds looks just
+like one that is gone, and its job is restored while it still runs. Where the outside drops a double by itself that is
+harmless. Where it does not (a mail), the redelivered try leaves a young claim alone for `takeover_after_s`.
 """
 
 from __future__ import annotations
@@ -75,7 +79,14 @@ class Effect:
 
 @contextmanager
 def effect(
-    engine: sa.Engine, key: str, params: object, *, owner: str, redelivered: bool, lease_s: float
+    engine: sa.Engine,
+    key: str,
+    params: object,
+    *,
+    owner: str,
+    redelivered: bool,
+    lease_s: float,
+    takeover_after_s: float = 0.0,
 ) -> Iterator[Effect]:
     """Claim an effect outside the database. An exception from the block gives the claim back at once.
 
@@ -84,14 +95,16 @@ def effect(
         key: Names the effect, with its business id.
         params: What was asked for; the same key must always come with the same.
         owner: The job's id.
-        redelivered: Whether an earlier try of this very job was cut off; then its claim is taken over at once.
+        redelivered: Whether an earlier try of this very job was cut off, as far as anybody can tell.
         lease_s: After which anyone may take the claim over: as long as a job can live at all.
+        takeover_after_s: After which the same job, redelivered, may.
 
     Raises:
         EffectBusyError: another attempt is at it.
         EffectMismatchError: the key was used with other parameters.
     """
-    claimed = _claim(engine, key, hash_of(params), owner=owner, redelivered=redelivered, lease_s=lease_s)
+    row = _row(key, hash_of(params), owner, time.time(), lease_s=lease_s)
+    claimed = _claim(engine, row, wait_s=takeover_after_s if redelivered else lease_s, lease_s=lease_s)
     try:
         yield claimed
     except Exception:
@@ -125,28 +138,30 @@ def hash_of(params: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _claim(engine: sa.Engine, key: str, params_hash: str, *, owner: str, redelivered: bool, lease_s: float) -> Effect:
-    now = time.time()
+def _claim(engine: sa.Engine, wanted: dict[str, Any], *, wait_s: float, lease_s: float) -> Effect:
+    """Claim with the row `wanted`. A claim of the same job counts for `wait_s`, another's for its whole lease."""
+    key, now = wanted["key"], wanted["created_at"]
     with engine.begin() as connection:
-        if insert_once(connection, effects, _row(key, params_hash, owner, now, lease_s=lease_s), on="key"):
+        if insert_once(connection, effects, wanted, on="key"):
             return Effect(key=key, token=1, result=None, _engine=engine)
         row = _read(connection, key)
-        _check_params(row, key, params_hash)
+        _check_params(row, key, wanted["params_hash"])
         if row.state == "done":
             return Effect(key=key, token=row.token, result=json.loads(row.result), _engine=engine)
-        # Redelivered: the worker of the earlier try is gone, or has lost its connection and ended the try.
-        if row.lease_until > now and not (redelivered and row.owner == owner):
-            raise EffectBusyError(f"{key}: another attempt is at it", retry_after_s=row.lease_until - now)
+        claimed_at = row.lease_until - lease_s
+        free_at = min(row.lease_until, claimed_at + wait_s) if row.owner == wanted["owner"] else row.lease_until
+        if free_at > now:
+            raise EffectBusyError(f"{key}: another attempt is at it", retry_after_s=free_at - now)
         connection.execute(
             effects.update()
             .where(effects.c.key == key)
-            .values(owner=owner, token=row.token + 1, lease_until=now + lease_s)
+            .values(owner=wanted["owner"], token=row.token + 1, lease_until=wanted["lease_until"])
         )
         return Effect(key=key, token=row.token + 1, result=None, _engine=engine)
 
 
-def _row(key: str, params_hash: str, owner: str, now: float, *, lease_s: float) -> dict[str, object]:
-    row: dict[str, object] = {"key": key, "params_hash": params_hash, "state": "claimed", "owner": owner, "token": 1}
+def _row(key: str, params_hash: str, owner: str, now: float, *, lease_s: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"key": key, "params_hash": params_hash, "state": "claimed", "owner": owner, "token": 1}
     return row | {"lease_until": now + lease_s, "created_at": now}
 
 

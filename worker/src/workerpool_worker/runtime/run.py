@@ -34,8 +34,9 @@ def run_worker(settings: Settings) -> int:
     logs.configure(settings)
     if settings.health_port and settings.heartbeat:
         health.serve_beside(settings.health_port, settings.heartbeat)
-    # The container decides whom we run as; only JSON is read, which is what Celery's warning is about.
+    # The container decides whom we run as; only JSON is read, which is what Celery's warnings are about.
     warnings.filterwarnings("ignore", message=".*superuser privileges.*")
+    warnings.filterwarnings("ignore", message=".*specified gid or egid was not found.*")
     from workerpool_worker.app import create_app
     from workerpool_worker.runtime.heartbeat import heartbeat_of
 

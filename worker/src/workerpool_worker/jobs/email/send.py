@@ -19,6 +19,10 @@ from workerpool_worker.models import (
 from workerpool_worker.runtime.context import JobContext, Outcome
 from workerpool_worker.runtime.uninterrupted import uninterrupted
 
+TAKEOVER_AFTER_S = 30.0
+"""How long a mail that somebody began to send is left to them, although their worker seems to be gone: no mail server
+drops a double. Sending takes milliseconds; a worker on a node without a processor to spare, some seconds."""
+
 
 def send_email(context: JobContext, job: Email) -> Outcome:
     """A mail whose text came with the job."""
@@ -48,7 +52,7 @@ def send_payment_receipt(context: JobContext, job: PaymentReceiptEmail) -> Outco
 
 def _send(context: JobContext, job: EmailJob, content: Content) -> Outcome:
     message = compose(job, content, sender=context.settings.mail_from)
-    with context.effect(f"email:{job.job_id}", job.arguments()) as claimed:
+    with context.effect(f"email:{job.job_id}", job.arguments(), takeover_after_s=TAKEOVER_AFTER_S) as claimed:
         if claimed.already_done:
             return {"outcome": "sent", "repeated": True}
         with uninterrupted():
