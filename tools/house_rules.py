@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: no machine's paths, no file that shadows `operator`, no stray skips."""
+"""The rules of the house that no linter knows: no machine's paths, no stray skips, no dead links, nothing shadowed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # run as a file, Python knows this folder only
+
+from tools.links import dead_links  # noqa: E402 - found by the line above
+
 MACHINE_PATHS = re.compile(r"(?<![\w.$~-])/(?:home|Users|root|work)/\w")
 SKIPS = re.compile(r"pytest\.(?:skip|importorskip|mark\.(?:skip|skipif|xfail))|unittest\.skip")
 THIS = Path(__file__).resolve()
@@ -34,6 +39,9 @@ def complaints() -> list[str]:
                 found.append(f"{where}: a path of one machine")
             if SKIPS.search(line):
                 found.append(f"{where}: a test that can be skipped unseen; install what it needs, or fail by name")
+        if path.suffix == ".md":
+            here = path.relative_to(ROOT)
+            found += [f"{here}:{number}: a link to nowhere: {target}" for number, target in dead_links(path)]
     return found
 
 
