@@ -49,8 +49,9 @@ def timeline(
         if line.get("queue") == pool and "seconds" in line and "wait_seconds" in line
     )
     pod = watcher.pods[name]
-    mine = next(lines for key, lines in workers.items() if key.startswith(f"{name}/"))
-    consuming = next(line["time"] for line in jobs_lines(mine) if line["message"].startswith("consuming"))
+    # of every start of the pod's container: a node under load may need more than one
+    mine = [line for key, lines in workers.items() if key.startswith(f"{name}/") for line in jobs_lines(lines)]
+    consuming = max(line["time"] for line in mine if line["message"].startswith("consuming") and line["time"] <= begun)
     return Timeline(
         pool=pool,
         sent=sent,

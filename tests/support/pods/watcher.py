@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Ended:
     pod: str
     exit_code: int
     reason: str
+    at: float
+    """Unix seconds, whole ones."""
 
 
 @dataclass(kw_only=True)
@@ -31,6 +34,8 @@ class PodWatcher:
 
     pods: dict[str, Body] = field(default_factory=dict)
     """By pod name."""
+    began: float = field(default_factory=time.time)
+    """Unix seconds."""
     sizes: dict[str, list[int]] = field(default_factory=dict)
     """By pool: how many of its pods were there at a time, a number for each change."""
 
@@ -52,14 +57,14 @@ class PodWatcher:
         return [pod for pod in self.pods.values() if pool_of(pod) == pool]
 
     def ended(self) -> list[Ended]:
-        """Every end of a worker's container that was seen, restarts included."""
+        """Every end of a worker's container since the watch began, restarts included."""
         return [
-            Ended(pod=name, exit_code=end["exitCode"], reason=end.get("reason", ""))
+            Ended(pod=name, exit_code=end["exitCode"], reason=end.get("reason", ""), at=at(end["finishedAt"]))
             for name, pod in self.pods.items()
             if pool_of(pod) is not None
             for status in pod["status"].get("containerStatuses", ())
             for state in (status.get("state", {}), status.get("lastState", {}))
-            if (end := state.get("terminated"))
+            if (end := state.get("terminated")) and at(end["finishedAt"]) >= self.began - 1
         ]
 
 
