@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.helm import Object, named, notes, of_kind, rendered, rendered_text
+from tests.chart.helm import HelmError, Object, named, notes, of_kind, rendered, rendered_text
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +39,13 @@ def test_a_new_password_every_time_where_no_cluster_can_be_asked() -> None:
 def test_a_password_of_one_s_own_is_quoted_in_the_address() -> None:
     made = content(named(rendered({"redis": {"auth": {"password": CANARY}}}), "Secret", REDIS))
     assert made == {"password": CANARY, "url": f"redis://:{QUOTED}@workerpool-redis.shop.svc:6379/0"}
+
+
+@pytest.mark.parametrize("password", ["short", "with a space in it", "x" * 257])
+def test_a_password_that_cannot_be_used_is_refused_without_being_shown(password: str) -> None:
+    with pytest.raises(HelmError, match=r"redis\.auth\.password: has to be 8 to 256 characters without spaces") as said:
+        rendered({"redis": {"auth": {"password": password}}})
+    assert password not in str(said.value)
 
 
 def test_the_password_is_in_secrets_only() -> None:

@@ -1,7 +1,7 @@
 """From the first job sent to the first job begun, out of a pool at zero: where the time goes.
 
 Times come from where things happen: the worker's lines (milliseconds), the operator's lines (milliseconds) and the
-pods' conditions (whole seconds, as the API server writes them). All on one node, so by one clock.
+pods' states (whole seconds, as the API server writes them). All on one node, so by one clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ class Timeline:
     pool: str
     sent: float
     decided: float
-    scheduled: float
     container_started: float
     consuming: float
     begun: float
@@ -31,8 +30,7 @@ class Timeline:
         """Seconds of each step; they add up to the whole."""
         return {
             "seen and decided": self.decided - self.sent,
-            "pod made and scheduled": self.scheduled - self.decided,
-            "container started": self.container_started - self.scheduled,
+            "container started": self.container_started - self.decided,
             "worker consuming": self.consuming - self.container_started,
             "first job begun": self.begun - self.consuming,
         }
@@ -56,7 +54,6 @@ def timeline(
         pool=pool,
         sent=sent,
         decided=min(when for when in _decisions(pool, operators) if when >= sent - 1),
-        scheduled=_condition(pod, "PodScheduled"),
         container_started=_started(pod),
         consuming=consuming,
         begun=begun,
@@ -70,10 +67,6 @@ def _decisions(pool: str, operators: Mapping[str, Iterable[str]]) -> list[float]
         for line in jobs_lines(lines)
         if line.get("pool") == pool and line["message"].startswith("scaled 0 -> ")
     ]
-
-
-def _condition(pod: Mapping[str, Any], kind: str) -> float:
-    return next(at(one["lastTransitionTime"]) for one in pod["status"]["conditions"] if one["type"] == kind)
 
 
 def _started(pod: Mapping[str, Any]) -> float:
