@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN = .venv/bin
 PATHS = operator worker tests benchmarks tools
 
-.PHONY: help demo test test-chart e2e check format generate bench bench-operator kind-up kind-down kind-status images clean
+.PHONY: help demo test test-chart e2e check format generate bench bench-operator kind-up kind-down kind-status images manifests clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -32,6 +32,8 @@ check: .venv/.ready ## the gate: format, lint, types, layers, lock file
 	@$(RUN)/python tools/house_rules.py
 	@$(RUN)/workerpool crd | cmp -s - manifests/crd.yaml || { echo "manifests/crd.yaml is not the model's: make generate"; exit 1; }
 	@cmp -s manifests/crd.yaml charts/workerpool/files/crd.yaml || { echo "the chart's CRD is not manifests/crd.yaml: make generate"; exit 1; }
+	@if command -v helm > /dev/null; then helm lint --strict --quiet charts/workerpool; \
+	else echo "the chart was not linted: there is no helm (make test-chart needs one)"; fi
 
 format: .venv/.ready ## put the code into the house's form
 	@$(RUN)/ruff format --quiet $(PATHS)
@@ -61,6 +63,9 @@ kind-status: ## what is in it
 
 images: ## build the images that have changed
 	@python3 -m tools.cluster images
+
+manifests: .venv/.ready ## render manifests/install.yaml and the kustomize base from the chart (needs helm)
+	@$(RUN)/python -m tools.render_manifests
 
 clean: ## remove what was built here
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output e2e-output .workerpool
