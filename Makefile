@@ -14,8 +14,8 @@ help: ## what can be made
 demo: .venv/.ready ## a shop's rush hour: three pools, real jobs, counted (about a minute); ARGS="--chaos worker"
 	@$(RUN)/workerpool demo $(ARGS)
 
-test: .venv/.ready ## unit and integration tests; ARGS="-k name"
-	@$(RUN)/pytest $(ARGS)
+test: .venv/.ready ## unit and integration tests, in two processes; ARGS="-k name"
+	@$(RUN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-chart: .venv/.ready ## the chart, by the real Helm: switches, rights, values to refuse, six Kubernetes versions (4 minutes)
 	@$(RUN)/pytest tests/chart $(ARGS)

@@ -78,6 +78,14 @@ def test_tests_without_a_control_plane_are_named_last_and_fail_only_in_ci(tmp_pa
 
 
 @pytest.mark.usefixtures("bare")
+def test_they_are_named_and_fail_in_ci_also_where_several_processes_run_the_tests(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, NEEDS_ONE, NEEDS_NONE, "-n", "2", CI="true")
+
+    assert f"NOT RUN: {COUNT} tests need a Kubernetes control plane" in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.usefixtures("bare")
 def test_a_kubeconfig_that_was_named_but_is_of_no_use_stops_everything(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, NEEDS_ONE, WORKERPOOL_TEST_KUBECONFIG=str(tmp_path / "missing"))
 

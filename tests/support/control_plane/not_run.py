@@ -7,6 +7,7 @@ import sys
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,8 @@ class NotRun:
 
 SOURCE = pytest.StashKey[Programs | Path]()
 NOT_RUN = pytest.StashKey[NotRun]()
+TOLD = "workerpool-not-run"
+"""Under which the processes of ``pytest -n`` tell the first one."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -93,8 +96,20 @@ def pytest_terminal_summary(
             terminalreporter.write_line(line, red=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """With several processes only the first one has a terminal and an exit status, and it collects nothing itself."""
+    told = getattr(node, "workeroutput", {}).get(TOLD)
+    if told is not None:
+        count, why = told
+        node.config.stash[NOT_RUN] = NotRun(count=count, why=why)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Under CI, tests that were not run are a failure."""
-    if NOT_RUN in session.config.stash and os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+    """Under CI, tests that were not run are a failure. One process of several (pytest -n) tells the first of them."""
+    not_run = session.config.stash.get(NOT_RUN, None)
+    if not_run is not None and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[TOLD] = [not_run.count, not_run.why]
+    if not_run is not None and os.environ.get("CI", "").lower() not in {"", "0", "false"}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
