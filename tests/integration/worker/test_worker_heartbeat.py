@@ -97,6 +97,25 @@ def test_it_stays_ready_and_alive_while_the_broker_is_away(
     assert probe("livenessProbe", port) == 200
 
 
+def test_a_broker_that_falls_silent_is_left_and_found_again(
+    bench_on: Callable[[RedisServer], Bench], make_redis: Callable[..., RedisServer], file: Path, port: int
+) -> None:
+    """No connection is refused or reset: it takes what is sent and never answers, as one whose machine is gone."""
+    server = make_redis()
+    bench = bench_on(server)
+    worker = start(bench, file, port).ready()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        until(lambda: worker.said("cannot reach the broker"), timeout_s=60, what=bench.logs)
+        until(touched(file, time.time()), timeout_s=30, what=bench.logs)
+        assert probe("readinessProbe", port) == probe("livenessProbe", port) == 200
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    bench.producer.payment(Payment(id="p1", amount_minor=500))
+    until(lambda: bench.charges() == ["p1"], timeout_s=40, what=bench.logs)
+
+
 def test_a_hanging_event_loop_is_not_alive(bench: Bench, file: Path, port: int) -> None:
     worker = start(bench, file, port).ready()
     os.kill(worker.process.pid, signal.SIGSTOP)
