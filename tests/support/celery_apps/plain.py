@@ -20,11 +20,11 @@ def make_app(broker: str, **options: Any) -> Celery:
     made = Celery("contract", broker=broker, set_as_current=False)
     made.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True, **options)
 
-    @made.task(name="quick")
+    @made.task(name="quick", shared=False)  # not every other app of the process has to have it
     def quick() -> None:
         """Do nothing."""
 
-    @made.task(name="hold")
+    @made.task(name="hold", shared=False)
     def hold(gate: str) -> None:
         """Run until the file is there: the test decides when a job ends."""
         while not Path(gate).exists():
