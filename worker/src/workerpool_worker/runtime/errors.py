@@ -4,6 +4,7 @@
     ├── TransientError          try again later: the world may change
     │   ├── EffectBusyError     another attempt is at the same effect right now
     │   ├── MailServerError     the mail server is away or said "not now"
+    │   ├── RateLimitedError    the other side is well, we ask too often: it says when to come back
     │   └── ProviderTimeoutError  the payment provider did not answer; the charge may have happened
     └── PermanentError          trying again would fail the same way
         ├── InvalidJobError     the message does not describe a job
@@ -38,6 +39,13 @@ class EffectBusyError(TransientError):
 
 class MailServerError(TransientError):
     """The mail server cannot be used at the moment."""
+
+
+class RateLimitedError(TransientError):
+    """The other side has had enough of us for now; nothing was done and nothing is wrong with the job.
+
+    `retry_after_s` is the other side's own Retry-After where it sent one.
+    """
 
 
 class ProviderTimeoutError(TransientError):
