@@ -1,4 +1,4 @@
-"""HTTP to a provider: connections kept within a process, time-outs everywhere, and what a failure says about the request.
+"""HTTP to a provider: connections kept within a process, time-outs everywhere, and what a failure may have done.
 
 A request that was never sent may be sent again at will. One that was sent and not answered has an unknown outcome.
 """
@@ -28,11 +28,15 @@ _pools: dict[tuple[int, str | None], urllib3.PoolManager] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An HTTP answer. `body` is the parsed JSON, None where it is none; header names are looked up in any case."""
+    """An HTTP answer. `body` is the parsed JSON, None where it is none; header names are looked up in any case.
+
+    `raw` is the body as it came, for what is no JSON.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: Any
+    raw: bytes = b""
 
     def retry_after_s(self, now_s: float | None = None) -> float | None:
         """Seconds of the Retry-After header (a number or a date); None without one that can be read."""
@@ -77,7 +81,7 @@ def request(
         raise ProviderTimeoutError(f"no answer from {place}: {error}") from error
     except HTTPError as error:
         raise ProviderTimeoutError(f"no answer from {place}: {error}") from error
-    return Answer(status=response.status, headers=response.headers, body=_json(response.data))
+    return Answer(status=response.status, headers=response.headers, body=_json(response.data), raw=response.data)
 
 
 def _pool(url: str) -> urllib3.PoolManager:
