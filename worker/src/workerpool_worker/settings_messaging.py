@@ -12,6 +12,8 @@ from workerpool_worker.setting import known_url
 from workerpool_worker.setting import setting as _setting
 
 _ADDRESS = r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$"
+# What fits into a header: the line break at the end of a mounted secret does not.
+_KEY = r"^[\x21-\x7e]*$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 
@@ -47,7 +49,9 @@ class MessagingSettings(BaseModel):
     smtp_mails_per_connection: int = _setting(
         100, "SMTP_MAILS_PER_CONNECTION", meaning="mails before a fresh connection is made", ge=1, le=100_000
     )
-    sendgrid_api_key: str = _setting("", "SENDGRID_API_KEY", meaning="key of the SendGrid API", secret=True)
+    sendgrid_api_key: str = _setting(
+        "", "SENDGRID_API_KEY", meaning="key of the SendGrid API", secret=True, pattern=_KEY
+    )
     sendgrid_url: str = _setting("https://api.sendgrid.com", "SENDGRID_URL", meaning="where the SendGrid API is")
     sendgrid_timeout_seconds: float = _setting(
         10, "SENDGRID_TIMEOUT_SECONDS", meaning="longest wait for SendGrid's answer", gt=0, le=120
@@ -68,11 +72,15 @@ class MessagingSettings(BaseModel):
     twilio_account_sid: str = _setting(
         "", "TWILIO_ACCOUNT_SID", meaning="Twilio account", pattern=r"^(AC[0-9a-fA-F]{32})?$"
     )
-    twilio_auth_token: str = _setting("", "TWILIO_AUTH_TOKEN", meaning="its token; or an API key", secret=True)
+    twilio_auth_token: str = _setting(
+        "", "TWILIO_AUTH_TOKEN", meaning="its token; or an API key", secret=True, pattern=_KEY
+    )
     twilio_api_key: str = _setting(
         "", "TWILIO_API_KEY", meaning="API key (SK…), instead of the token", pattern=r"^(SK[0-9a-fA-F]{32})?$"
     )
-    twilio_api_secret: str = _setting("", "TWILIO_API_SECRET", meaning="secret of the API key", secret=True)
+    twilio_api_secret: str = _setting(
+        "", "TWILIO_API_SECRET", meaning="secret of the API key", secret=True, pattern=_KEY
+    )
     twilio_messaging_service_sid: str = _setting(
         "",
         "TWILIO_MESSAGING_SERVICE_SID",
@@ -84,9 +92,13 @@ class MessagingSettings(BaseModel):
     aws_region: str = _setting(
         "", "AWS_REGION", "AWS_DEFAULT_REGION", meaning="region of Amazon SNS", pattern=r"^[a-z0-9-]*$"
     )
-    aws_access_key_id: str = _setting("", "AWS_ACCESS_KEY_ID", meaning="access key that may call sns:Publish")
-    aws_secret_access_key: str = _setting("", "AWS_SECRET_ACCESS_KEY", meaning="its secret", secret=True)
-    aws_session_token: str = _setting("", "AWS_SESSION_TOKEN", meaning="token of temporary credentials", secret=True)
+    aws_access_key_id: str = _setting(
+        "", "AWS_ACCESS_KEY_ID", meaning="access key that may call sns:Publish", pattern=r"^\w*$"
+    )
+    aws_secret_access_key: str = _setting("", "AWS_SECRET_ACCESS_KEY", meaning="its secret", secret=True, pattern=_KEY)
+    aws_session_token: str = _setting(
+        "", "AWS_SESSION_TOKEN", meaning="token of temporary credentials", secret=True, pattern=_KEY
+    )
     sns_url: str = _setting(
         "", "AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL", meaning="where Amazon SNS is, if not in its region"
     )
