@@ -18,6 +18,7 @@ from pydantic import ConfigDict, StringConstraints, ValidationError, field_valid
 from workerpool_worker.setting import known_url
 from workerpool_worker.setting import setting as _setting
 from workerpool_worker.settings_messaging import MessagingSettings
+from workerpool_worker.settings_payments import PaymentSettings
 
 KNOWN_QUEUES = ("email", "sms", "order", "payment")
 # Text messages cost money, so a worker is told to consume them.
@@ -42,7 +43,7 @@ class SettingRow(NamedTuple):
     meaning: str
 
 
-class Settings(MessagingSettings):
+class Settings(MessagingSettings, PaymentSettings):
     """What one worker process runs with. Durations are in the unit their name ends with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,7 +77,6 @@ class Settings(MessagingSettings):
     invoice_dir: Path | None = _setting(
         None, "WORKERPOOL_INVOICE_DIR", meaning="folder that gets each invoice as a file too"
     )
-    payment_provider: Literal["sandbox"] = _setting("sandbox", "PAYMENT_PROVIDER", meaning="who is asked for the money")
     sandbox_latency_ms: int = _setting(0, "SANDBOX_LATENCY_MS", meaning="time a sandbox charge takes", ge=0, le=600_000)
     heartbeat_file: Path | None = _setting(
         None, "WORKERPOOL_HEARTBEAT_FILE", meaning="file touched while the worker lives, for probes"

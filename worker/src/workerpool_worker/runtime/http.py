@@ -58,7 +58,7 @@ def request(
     HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE of the environment are followed.
 
     Raises:
-        TransientError: nothing was sent.
+        TransientError: nothing was sent, or no answer came to a GET, which changes nothing.
         ProviderTimeoutError: it was sent, or may have been, and no answer came.
     """
     place = urlsplit(url).netloc
@@ -78,9 +78,9 @@ def request(
     except SSLError as error:
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in (*error.args, error.__cause__)):
             raise TransientError(f"{place} is not trusted: {error}") from error
-        raise ProviderTimeoutError(f"no answer from {place}: {error}") from error
+        raise _unanswered(method, place, error) from error
     except HTTPError as error:
-        raise ProviderTimeoutError(f"no answer from {place}: {error}") from error
+        raise _unanswered(method, place, error) from error
     return Answer(status=response.status, headers=response.headers, body=_json(response.data), raw=response.data)
 
 
@@ -98,6 +98,11 @@ def _pool(url: str) -> urllib3.PoolManager:
             else urllib3.PoolManager(maxsize=_IDLE_CONNECTIONS)
         )
     return _pools[key]
+
+
+def _unanswered(method: str, place: str, error: Exception) -> TransientError:
+    kind = TransientError if method == "GET" else ProviderTimeoutError
+    return kind(f"no answer from {place}: {error}")
 
 
 def _json(data: bytes) -> Any:
