@@ -1,12 +1,13 @@
-"""A mail as all transports take it: checked before anything is sent, the same for the same job every time."""
+"""A mail as all transports take it: checked before anything is sent, with the same ids for the same job every time."""
 
 from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from typing import TYPE_CHECKING
 
 from workerpool_worker.jobs.email.addresses import checked_address
@@ -18,10 +19,21 @@ from workerpool_worker.runtime.errors import MailRefusedError
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
 
-# 7bit: text that needs more is encoded, so a server without 8BITMIME gets nothing it does not take. Long lines: our
-# ids and addresses have no spaces to fold at, and Python would break them up as encoded words.
-_POLICY = SMTP.clone(cte_type="7bit")
-_WRITING = SMTP.clone(cte_type="7bit", max_line_length=990)
+_AS_THEY_ARE = frozenset({"to", "reply-to", "message-id", "x-job-id", "x-business-id"})
+
+
+class _Policy(EmailPolicy):
+    """How a mail is written. Headers without a space to fold at stay whole: Python would make encoded words of them."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """The header as it goes over the wire."""
+        if name.lower() in _AS_THEY_ARE:
+            return f"{name}: {value}\r\n".encode("ascii")
+        return super().fold_binary(name, value)
+
+
+# 7bit: text that needs more is encoded, so a server without 8BITMIME gets nothing it does not take.
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +96,7 @@ def compose(mail: Mail) -> EmailMessage:
 
 def as_bytes(message: EmailMessage) -> bytes:
     """The message as it goes over the wire."""
-    return message.as_bytes(policy=_WRITING)
+    return message.as_bytes(policy=_POLICY)
 
 
 def one_line(text: str) -> str:
@@ -99,6 +111,7 @@ def _compose(mail: Mail) -> EmailMessage:
     if mail.reply_to:
         message["Reply-To"] = mail.reply_to
     message["Subject"] = mail.content.subject
+    message["Date"] = datetime.now(UTC)
     for name, value in mail.headers.items():
         message[name] = value
     message.set_content(mail.content.text)
