@@ -1,4 +1,4 @@
-"""Stripe: a PaymentIntent a payment, created and confirmed in one idempotent request.
+"""Stripe: a PaymentIntent a payment, created and confirmed in one request under a key of its own.
 
 Stripe keeps the answer of a key for at least 24 hours, a 500 included, and compares the parameters. So a request is
 made of the message alone; a repeat after that time, or of a 500, looks into Stripe's books first.
@@ -63,11 +63,11 @@ class StripeProvider:
         asked_s: float | None = None,
     ) -> Charge:
         """Create and confirm the PaymentIntent, or find the one that was."""
-        fields = self._intent(key, to_stripe(amount_minor, currency), currency, token)
+        amount = to_stripe(amount_minor, currency)
         if asked_s is not None and self.now_s() - asked_s > _KEYS_KEPT_S and (found := self._find(key)):
             return _same(as_charge(found), key, amount_minor, currency)
         try:
-            answer = self._post("/v1/payment_intents", fields, f"charge:{self.prefix}{key}", hide=token)
+            answer = self._confirmed(key, amount, currency, token)
         except (KeyUsedError, FailedError) as error:
             # A key used before (perhaps with other settings), or a 500 repeated: only the books can tell.
             if asked_s is None and isinstance(error, FailedError):
@@ -130,7 +130,8 @@ class StripeProvider:
             return self.lookup(payment, charge_id=before.charge.id)
         return self.lookup(payment, charge_id=before.charge.id)
 
-    def _intent(self, key: str, amount: int, currency: str, token: str) -> dict[str, str]:
+    def _confirmed(self, key: str, amount: int, currency: str, token: str) -> http.Answer:
+        """Create and confirm a PaymentIntent; an answer with status 402 is a card that was declined."""
         fields = {
             "amount": str(amount),
             "currency": currency.lower(),
@@ -145,10 +146,17 @@ class StripeProvider:
         if customer:
             fields["customer"] = customer
         if method.startswith("tok_"):
-            return fields | {"payment_method_data[type]": "card", "payment_method_data[card][token]": method}
-        if not method.startswith(("pm_", "card_", "src_")):
+            # A PaymentIntent takes no token. The key makes it the same PaymentMethod, and so the same request, again.
+            card = {"type": "card", "card[token]": method}
+            made = self._post("/v1/payment_methods", card, f"method:{self.prefix}{key}", hide=token)
+            if made.status == _DECLINED:
+                return made
+            method = made.body["id"]
+        elif not method.startswith(("pm_", "card_", "src_")):
             raise PermanentError(f"payment {key}: the token is none of Stripe's (tok_..., pm_..., cus_...:pm_...)")
-        return fields | {"payment_method": method}
+        return self._post(
+            "/v1/payment_intents", fields | {"payment_method": method}, f"charge:{self.prefix}{key}", hide=token
+        )
 
     def _find(self, payment: str) -> dict[str, Any] | None:
         """The PaymentIntent of a payment whose id at Stripe we do not know."""
