@@ -17,7 +17,7 @@ def checked_address(text: str) -> str:
         MailRefusedError: it is none.
     """
     try:
-        found = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+        found = validate_email(text, check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as error:
         raise MailRefusedError(f"{text!r} is not a mail address: {error}") from None
     return found.ascii_email or found.normalized

@@ -33,7 +33,8 @@ class _Policy(EmailPolicy):
 
 
 # 7bit: text that needs more is encoded, so a server without 8BITMIME gets nothing it does not take.
-_POLICY = _Policy(linesep="\r\n", cte_type="7bit")
+# 76: an encoded word and the space before it (RFC 2047).
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit", max_line_length=76)
 
 
 @dataclass(frozen=True, kw_only=True)
