@@ -49,7 +49,7 @@ def test_postgresql_is_reached_through_psycopg() -> None:
         ("WORKERPOOL_POOL", "No Spaces", "pattern"),
         ("SMTP_TLS", "yes", "'none', 'starttls' or 'implicit'"),
         ("MAIL_FROM", "nobody", "pattern"),
-        ("PAYMENT_PROVIDER", "stripe", "sandbox"),
+        ("PAYMENT_PROVIDER", "barter", "'sandbox', 'stripe' or 'paystack'"),
         ("WORKERPOOL_SOFT_TIME_LIMIT_SECONDS", "300", "below WORKERPOOL_HARD_TIME_LIMIT_SECONDS"),
     ],
 )
