@@ -24,6 +24,8 @@ pytestmark = pytest.mark.unit
         ("SMTP_CA_FILE", {"SMTP_CA_FILE": "nowhere.pem", "SMTP_TLS": "starttls"}, "is not a file"),
         ("SMTP_CA_FILE", {"SMTP_CA_FILE": __file__}, "of no use with SMTP_TLS=none"),
         ("MAIL_FROM", {"MAIL_FROM": "Shop <shop@x.y>"}, "pattern"),
+        ("MAIL_FROM", {"MAIL_FROM": "söp@x.example"}, "pattern"),
+        ("SMTP_PASSWORD", {"SMTP_PASSWORD": "of-a-test\n"}, "pattern"),
         ("MAIL_FROM_NAME", {"MAIL_FROM_NAME": "Shop\r\nBcc: x"}, "pattern"),
         ("MAIL_REPLY_TO", {"MAIL_REPLY_TO": "a@b.c\nBcc: x"}, "one bare address"),
         ("SENDGRID_URL", {"SENDGRID_URL": "api.sendgrid.com"}, "must be a URL"),

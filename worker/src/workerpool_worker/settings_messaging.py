@@ -11,7 +11,9 @@ from pydantic import BaseModel, field_validator, model_validator
 from workerpool_worker.setting import known_url
 from workerpool_worker.setting import setting as _setting
 
-_ADDRESS = r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$"
+# In ASCII: every server takes it, and SMTPUTF8 is not spoken.
+_ADDRESS = r"^[!#-'*+\x2d-9=?A-Z^-~]+@[A-Za-z0-9.-]+$"
+_ASCII = r"^[\x20-\x7e]*$"
 # What fits into a header: the line break at the end of a mounted secret does not.
 _KEY = r"^[\x21-\x7e]*$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -36,8 +38,8 @@ class MessagingSettings(BaseModel):
     mail_reply_to: str = _setting("", "MAIL_REPLY_TO", meaning="where answers go, if not to the sender")
     smtp_host: str = _setting("127.0.0.1", "SMTP_HOST", meaning="mail server", min_length=1)
     smtp_port: int = _setting(1025, "SMTP_PORT", meaning="its port", ge=1, le=65_535)
-    smtp_username: str = _setting("", "SMTP_USERNAME", meaning="user to log in as; none: no login")
-    smtp_password: str = _setting("", "SMTP_PASSWORD", meaning="its password", secret=True)
+    smtp_username: str = _setting("", "SMTP_USERNAME", meaning="user to log in as; none: no login", pattern=_ASCII)
+    smtp_password: str = _setting("", "SMTP_PASSWORD", meaning="its password", secret=True, pattern=_ASCII)
     smtp_tls: Literal["none", "starttls", "implicit"] = _setting("none", "SMTP_TLS", meaning="how mail is encrypted")
     smtp_ca_file: Path | None = _setting(
         None, "SMTP_CA_FILE", meaning="authorities (PEM) to trust for the mail server, instead of the system's"
