@@ -19,7 +19,7 @@ from workerpool_worker.jobs.payments.process import process_payment, process_ref
 from workerpool_worker.models import Job, Order, OrderLine, Payment, PaymentReceiptEmail, Refund, Verify
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import create_tables, make_engine
-from workerpool_worker.runtime.errors import ProviderTimeoutError, TransientError
+from workerpool_worker.runtime.errors import PermanentError, ProviderTimeoutError, TransientError
 from workerpool_worker.settings import load_settings
 
 pytestmark = pytest.mark.integration
@@ -251,6 +251,34 @@ def test_paystack_is_asked_for_a_refund_once_whatever_gets_lost(shop: Shop) -> N
     assert shop.refund(refund) == "pending"
     assert len(shop.paystack.refunds) == 1
     assert shop.state() == ("partly_refunded", 220)
+
+
+def test_a_payment_of_no_order_leaves_the_order_of_its_name_alone(shop: Shop) -> None:
+    shop.order()
+    assert shop.pay(Payment(id="o1", amount_minor=5)) == "succeeded"
+    assert shop.verify() == "succeeded"
+    shop.refund(Refund(id="r1", payment_id="o1"))
+    assert shop.state() == ("reserved", 0)
+
+
+def test_a_second_payment_of_an_order_is_the_orders(shop: Shop) -> None:
+    payment = shop.order(CONFIRM).model_copy(update={"id": "try-2"})
+    assert shop.pay(payment) == "pending"
+    shop.stripe.confirm("try-2")
+    assert shop.verify("try-2") == "succeeded"
+    assert shop.state() == ("paid", 0)
+    assert shop.refund(Refund(id="r1", payment_id="try-2")) == "succeeded"
+    assert shop.state() == ("refunded", 1_220)
+
+
+def test_a_request_refused_for_good_is_no_open_question(shop: Shop) -> None:
+    payment = shop.order("tok_nonsense")
+    with pytest.raises(PermanentError):
+        shop.pay(payment)
+    ((status, reason),) = shop.rows(provider_charges, "status", "reason")
+    assert (status, "No such token: '***'" in str(reason)) == ("failed", True)
+    assert unsettled(shop.engine) == []
+    assert shop.refund(Refund(id="r1", payment_id="o1")) == "refused"
 
 
 def test_orders_that_keep_changing_are_tried_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

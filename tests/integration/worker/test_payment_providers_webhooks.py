@@ -55,7 +55,7 @@ def event(payment: str) -> bytes:
 
 def test_the_example_of_the_documentation_sends_the_job(application: Any, redis_client: redis.Redis) -> None:
     assert deliver(application, event("p1")) == ("200 OK", b"")
-    (message,) = redis_client.lrange("payment", 0, -1)  # type: ignore[misc]
+    (message,) = redis_client.lrange("payment", 0, -1)
     headers = json.loads(message)["headers"]
     assert (headers["id"], headers["task"]) == ("verify-p1", "payment.verify")
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -156,3 +158,13 @@ def test_keys_are_not_shown() -> None:
     environ = {"PAYMENT_PROVIDER": "stripe", "STRIPE_API_KEY": "sk_test_1", "PAYSTACK_SECRET_KEY": "sk_test_2"}
     settings = load_settings(environ)
     assert "sk_test" not in repr(settings_table(settings, environ))
+
+
+def test_a_provider_that_is_not_asked_is_not_imported() -> None:
+    code = """
+import sys, workerpool_worker.jobs.payments.process, workerpool_worker.jobs.payments.webhooks
+found = [name for name in sys.modules if name.endswith((".stripe", ".paystack")) or name == "urllib3"]
+sys.exit(str(found) if found else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

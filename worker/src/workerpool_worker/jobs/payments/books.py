@@ -21,7 +21,7 @@ provider_charges = sa.Table(
     sa.Column("payment_id", sa.String(128), primary_key=True),
     sa.Column("provider", sa.String(20), nullable=False),
     sa.Column("provider_id", sa.String(200), index=True),
-    # asked, then pending, succeeded or declined.
+    # asked, then pending, succeeded or declined; failed where nothing can come of it.
     sa.Column("status", sa.String(10), nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("action_url", sa.Text),
@@ -90,6 +90,15 @@ def answered(connection: sa.Connection, payment_id: str, charge: Charge) -> None
         .where(provider_charges.c.payment_id == payment_id, provider_charges.c.status != "succeeded")
         .values(values)
     )
+
+
+def failed(engine: sa.Engine, payment_id: str, reason: str) -> None:
+    """Write down that the charge was asked for and nothing can come of it: the request itself was refused."""
+    asked = (provider_charges.c.payment_id == payment_id) & (provider_charges.c.status == "asked")
+    with engine.begin() as connection:
+        connection.execute(
+            provider_charges.update().where(asked).values(status="failed", reason=reason, updated_at=time.time())
+        )
 
 
 def known(engine: sa.Engine, payment_id: str) -> Known | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -54,8 +55,9 @@ def not_found(answer: http.Answer) -> bool:
 def is_ours(transaction: Mapping[str, Any], payment: str) -> bool:
     """Whether a transaction's metadata does not name another payment."""
     metadata = transaction.get("metadata")
-    if isinstance(metadata, str) and metadata.startswith("{"):
-        metadata = json.loads(metadata)
+    if isinstance(metadata, str):
+        with contextlib.suppress(ValueError):
+            metadata = json.loads(metadata)
     return not isinstance(metadata, dict) or metadata.get("payment_id", payment) == payment
 
 

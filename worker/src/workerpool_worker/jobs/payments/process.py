@@ -18,7 +18,7 @@ from workerpool_worker.jobs.payments.provider import Charge, RefundAnswer
 from workerpool_worker.jobs.payments.settle import follow, record_charge
 from workerpool_worker.models import Payment, PaymentReceiptEmail, Refund, Verify
 from workerpool_worker.runtime.context import JobContext, Outcome
-from workerpool_worker.runtime.errors import JobError, ProviderTimeoutError, TransientError
+from workerpool_worker.runtime.errors import JobError, PermanentError, ProviderTimeoutError, TransientError
 from workerpool_worker.runtime.uninterrupted import uninterrupted
 
 
@@ -82,14 +82,18 @@ def process_verify(context: JobContext, verify: Verify) -> Outcome:
 def _charge(context: JobContext, payment: Payment) -> Charge:
     # Written before it is asked: whatever becomes of us, the provider and the receipt are known.
     name, asked_s = books.ask(context.engine, payment, provider=context.settings.payment_provider)
-    return provider_named(context, name).charge(
-        key=payment.id,
-        amount_minor=payment.amount_minor,
-        currency=payment.currency,
-        token=payment.token,
-        email=payment.email,
-        asked_s=asked_s,
-    )
+    try:
+        return provider_named(context, name).charge(
+            key=payment.id,
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            token=payment.token,
+            email=payment.email,
+            asked_s=asked_s,
+        )
+    except PermanentError as error:
+        books.failed(context.engine, payment.id, str(error))
+        raise
 
 
 def _record(connection: sa.Connection, payment: Payment, charge: Charge) -> None:

@@ -38,7 +38,8 @@ def follow(context: JobContext, payment_id: str, *, give_up: bool = False) -> Re
     row = books.known(context.engine, payment_id)
     provider = provider_of(context, payment_id)
     read = provider.cancel if give_up else provider.lookup
-    order_id = (row.order_id if row else None) or payment_id
+    # Without a row the payment is older than our books: then its order had the same id.
+    order_id = row.order_id if row else payment_id
     for _ in range(_TRIES):
         # The order is read before the books: if it is the same when we write, nobody wrote newer books than ours.
         seen = _order(context.engine, order_id)
@@ -71,7 +72,7 @@ def record_charge(connection: sa.Connection, order_id: str | None, charge: Charg
         stock.release(connection, order_id)
 
 
-def _order(engine: sa.Engine, order_id: str) -> sa.Row[tuple[object, ...]] | None:
+def _order(engine: sa.Engine, order_id: str | None) -> sa.Row[tuple[object, ...]] | None:
     with engine.connect() as connection:
         return connection.execute(sa.select(orders).where(orders.c.id == order_id)).one_or_none()
 
