@@ -86,9 +86,14 @@ class Shop:
             connection.execute(provider_charges.update().values(pending_since=time.time() - 86_401))
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    engine = make_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    url = f"sqlite:///{tmp_path / 'shop.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres")
+    engine = make_engine(url)
+    if request.param == "postgresql":
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
     create_tables(engine)
     set_stock(engine, "tea", 10)
     with (stripe := fake_stripe.FakeStripe()).web, (paystack := fake_paystack.FakePaystack()).web:
