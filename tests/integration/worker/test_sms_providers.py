@@ -221,7 +221,12 @@ def test_a_provider_that_cannot_be_reached_was_not_asked(server: ScriptedServer)
         (sns_error(400, "InvalidParameterValue", "Invalid sender"), SmsRefusedError, "InvalidParameterValue"),
         (Reply(status=503, body=b"<html>"), TransientError, "503"),
         (Reply(status=200, body=b"not xml"), ProviderTimeoutError, "without a MessageId"),
-        (Reply(status=200, body=b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'), ProviderTimeoutError, "MessageId"),
+        # Declarations are not followed: they are how a short document becomes a large one.
+        (
+            Reply(status=200, body=b'<!DOCTYPE a [<!ENTITY b "c">]><a><MessageId>&b;</MessageId></a>'),
+            ProviderTimeoutError,
+            "without a MessageId",
+        ),
     ],
 )
 def test_sns_in_other_moods(server: ScriptedServer, reply: Reply, error: type[Exception], says: str) -> None:
