@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from workerpool_worker.minor_units import digits_of
+
 # Business ids become file names, Message-IDs and keys, so they are kept to what is safe in all of them.
 BusinessId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -249,7 +251,7 @@ class Sms(Job):
 
 def money(amount_minor: int, currency: str) -> str:
     """The amount as people write it: 12345, EUR -> '123.45 EUR'."""
-    digits = {"JPY": 0, "KRW": 0, "ISK": 0, "CLP": 0, "VND": 0, "BHD": 3, "KWD": 3, "TND": 3}.get(currency, 2)
+    digits = digits_of(currency)
     if not digits:
         return f"{amount_minor:,} {currency}"
     whole, part = divmod(abs(amount_minor), 10**digits)

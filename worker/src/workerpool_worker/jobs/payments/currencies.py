@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from workerpool_worker.minor_units import digits_of
 from workerpool_worker.runtime.errors import PermanentError
 
-# Every other currency has two digits.
-_ISO_DIGITS: dict[str, int] = dict.fromkeys(
-    ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0
-) | dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)
-
 # Where Stripe counts otherwise (docs.stripe.com/currencies): krónur are sent in hundredths, ariary whole.
-_STRIPE_DIGITS = _ISO_DIGITS | {"ISK": 2, "MGA": 0}
+_STRIPE_DIGITS = {"ISK": 2, "MGA": 0}
 # Stripe's page names the shilling both among the currencies without decimals and among those sent with two.
 _STRIPE_UNCLEAR = ("UGX",)
 _THREE_DIGITS = 3
@@ -24,7 +20,7 @@ def to_stripe(amount_minor: int, currency: str) -> int:
     """
     if currency in _STRIPE_UNCLEAR:
         raise PermanentError(f"{currency} is not charged through Stripe: its unit there is not sure")
-    ours, theirs = _ISO_DIGITS.get(currency, 2), _STRIPE_DIGITS.get(currency, 2)
+    ours, theirs = _digits(currency)
     if theirs == _THREE_DIGITS and amount_minor % 10:
         raise PermanentError(f"Stripe charges {currency} in steps of 10 of the minor unit (got {amount_minor})")
     if theirs >= ours:
@@ -37,8 +33,13 @@ def to_stripe(amount_minor: int, currency: str) -> int:
 
 def from_stripe(amount: int, currency: str) -> int:
     """The amount of Stripe's unit in our minor unit."""
-    ours, theirs = _ISO_DIGITS.get(currency, 2), _STRIPE_DIGITS.get(currency, 2)
+    ours, theirs = _digits(currency)
     return amount // _power(theirs - ours) if theirs >= ours else amount * _power(ours - theirs)
+
+
+def _digits(currency: str) -> tuple[int, int]:
+    ours = digits_of(currency)
+    return ours, _STRIPE_DIGITS.get(currency, ours)
 
 
 def _power(digits: int) -> int:
