@@ -16,6 +16,8 @@ from workerpool_worker.jobs.orders.stock import read_stock, set_stock
 from workerpool_worker.jobs.orders.tables import orders
 from workerpool_worker.jobs.payments.books import provider_charges, provider_refunds, unsettled
 from workerpool_worker.jobs.payments.process import process_payment, process_refund, process_verify
+from workerpool_worker.jobs.payments.provider import Charge
+from workerpool_worker.jobs.payments.stripe import StripeProvider
 from workerpool_worker.models import Job, Order, OrderLine, Payment, PaymentReceiptEmail, Refund, Verify
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import create_tables, make_engine
@@ -158,6 +160,22 @@ def test_pending_keeps_the_order_reserved_until_the_customer_confirms(shop: Shop
     # The job that asked, delivered again, says what became of it.
     assert shop.pay(payment) == "succeeded"
     assert unsettled(shop.engine) == []
+
+
+def test_a_confirmation_quicker_than_our_commit_is_not_undone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    payment = shop.order(CONFIRM)
+    charge = StripeProvider.charge
+
+    def then_confirmed(provider: StripeProvider, **what: object) -> Charge:
+        answer = charge(provider, **what)  # type: ignore[arg-type]
+        shop.stripe.confirm("o1")
+        assert shop.verify() == "succeeded"
+        return answer
+
+    monkeypatch.setattr(StripeProvider, "charge", then_confirmed)
+    assert shop.pay(payment) == "pending"
+    assert shop.rows(provider_charges, "status") == [("succeeded",)]
+    assert (shop.state(), shop.receipts()) == (("paid", 0), ["email-receipt-o1"])
 
 
 def test_a_customer_who_fails_at_the_bank_is_declined(shop: Shop) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +55,7 @@ class FakeWeb:
         self.holding = threading.Event()
         self.released = threading.Event()
         self._answer = answer
+        self._scheme = "http"
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -60,7 +63,13 @@ class FakeWeb:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Serve HTTPS; call it before the server is entered."""
+        self._scheme = "https"
+        # The handshake is the handler's: one that fails there must not end the server.
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -107,6 +116,11 @@ class FakeWeb:
 def _handler(web: FakeWeb) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            # A client that does not trust us, or that was killed, is no fault of ours.
+            with contextlib.suppress(OSError):
+                super().handle()
 
         def setup(self) -> None:
             super().setup()

@@ -83,13 +83,11 @@ def answered(connection: sa.Connection, payment_id: str, charge: Charge) -> None
     values: dict[str, object] = {"status": charge.status, "reason": charge.reason, "updated_at": now}
     values["provider_id"] = charge.id or provider_charges.c.provider_id
     values["action_url"] = charge.action_url or provider_charges.c.action_url
+    this = provider_charges.c.payment_id == payment_id
     if charge.status == "pending":
-        values["pending_since"] = sa.func.coalesce(since, now)
-    connection.execute(
-        provider_charges.update()
-        .where(provider_charges.c.payment_id == payment_id, provider_charges.c.status != "succeeded")
-        .values(values)
-    )
+        # Also where a quicker look has seen it succeed meanwhile: it is why no receipt was sent.
+        connection.execute(provider_charges.update().where(this, since.is_(None)).values(pending_since=now))
+    connection.execute(provider_charges.update().where(this, provider_charges.c.status != "succeeded").values(values))
 
 
 def failed(engine: sa.Engine, payment_id: str, reason: str) -> None:

@@ -33,8 +33,11 @@ def process_payment(context: JobContext, payment: Payment) -> Outcome:
                 also=lambda connection: _record(connection, payment, charge),
             )
     result = claimed.result or {}
-    if result["outcome"] == "pending" and repeated:
-        return {**process_verify(context, Verify(id=payment.id)), "repeated": True}
+    if result["outcome"] == "pending":
+        if repeated:
+            return {**process_verify(context, Verify(id=payment.id)), "repeated": True}
+        # A verify that was quicker than our commit could not know that the receipt was left to it.
+        _late_receipt(context, payment.id)
     if result["outcome"] == "succeeded" and payment.email is not None:
         context.publish(
             PaymentReceiptEmail(
@@ -73,10 +76,14 @@ def process_verify(context: JobContext, verify: Verify) -> Outcome:
         given_up_s = row.pending_since_s + context.settings.payment_pending_seconds
         if time.time() > given_up_s:
             record = follow(context, verify.id, give_up=True) or record
-    receipt = books.receipt(context.engine, verify.id)
+    _late_receipt(context, verify.id)
+    return {"outcome": record.charge.status, "refunded_minor": record.refunded_minor}
+
+
+def _late_receipt(context: JobContext, payment_id: str) -> None:
+    receipt = books.receipt(context.engine, payment_id)
     if receipt is not None:
         context.publish(receipt)
-    return {"outcome": record.charge.status, "refunded_minor": record.refunded_minor}
 
 
 def _charge(context: JobContext, payment: Payment) -> Charge:
