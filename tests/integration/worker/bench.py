@@ -76,7 +76,7 @@ class Bench:
         self.effects = EffectsReader(f"sqlite:///{self.folder / 'workerpool.db'}")
 
     def environment(self, **more: object) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
         ours = {
             "WORKERPOOL_BROKER_URL": self.url,
             "WORKERPOOL_STATE_DIR": self.folder,

@@ -57,6 +57,8 @@ def test_a_header_cannot_be_smuggled_in() -> None:
         (-5, "EUR", "-0.05 EUR"),
         (500, "JPY", "500 JPY"),
         (1_234, "KWD", "1.234 KWD"),
+        (500, "XOF", "500 XOF"),
+        (1_234, "OMR", "1.234 OMR"),
     ],
 )
 def test_money_as_people_write_it(amount: int, currency: str, text: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerpool_worker.jobs.email.render import Content, checked_address, compose, render
+from workerpool_worker.jobs.email.addresses import checked_address
 from workerpool_worker.jobs.orders.invoice import render_invoice
-from workerpool_worker.models import Email, Order, OrderLine, PaymentReceiptEmail
+from workerpool_worker.models import Order, OrderLine
 from workerpool_worker.runtime import errors, headers, outcomes, process
 from workerpool_worker.runtime.errors import MailRefusedError
 from workerpool_worker.runtime.logs import JsonLines, TextLines
@@ -67,25 +67,6 @@ def test_addresses(good: str) -> None:
 def test_what_is_no_address_is_refused_for_good(bad: str) -> None:
     with pytest.raises(MailRefusedError):
         checked_address(bad)
-
-
-def test_the_same_mail_has_the_same_message_id() -> None:
-    job = PaymentReceiptEmail(id="p1", to="a@b.c", customer="<b>", amount_minor=99, currency="EUR")
-    content = render("payment_receipt", "Receipt", job.arguments())
-    assert content.html is not None
-    assert "&lt;b&gt;" in content.html
-    assert "<b>" in content.text
-    first, second = (compose(job, content, sender="shop@x.y") for _ in range(2))
-    assert first["Message-ID"] == second["Message-ID"] == "<email-receipt-p1@x.y>"
-
-
-def test_a_subject_in_any_language() -> None:
-    job = Email(id="m", to="a@b.c", subject="您好 — grüße", text="t")
-    assert b"Subject: =?utf-8?" in compose(job, render_plain(job), sender="s@x.y").as_bytes()
-
-
-def render_plain(job: Email) -> Content:
-    return Content(subject=job.subject, text=job.text, html=job.html)
 
 
 def test_an_invoice_is_the_same_whenever_it_is_written() -> None:

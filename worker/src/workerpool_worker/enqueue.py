@@ -78,6 +78,15 @@ def email(*, business_id: str, count: int, to: str, subject: str, text: str) -> 
 
 @enqueue.command()
 @_common
+@click.option("--to", required=True, help="The number in E.164: +393331234567.")
+@click.option("--text", default="Hello.")
+def sms(*, business_id: str, count: int, to: str, text: str) -> None:
+    """A text message; a worker has to consume the queue sms."""
+    _send(count, business_id, lambda id_: models.Sms.model_validate({"id": id_, "to": to, "text": text}))
+
+
+@enqueue.command()
+@_common
 @click.option("--amount", required=True, type=int, help="In the currency's minor unit: 1999 is 19.99.")
 @click.option("--currency", default="EUR")
 @click.option("--token", default="tok_visa")

@@ -6,9 +6,12 @@ Money is an integer number of the currency's minor unit; there are no floats.
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from workerpool_worker.minor_units import digits_of
 
 # Business ids become file names, Message-IDs and keys, so they are kept to what is safe in all of them.
 BusinessId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -16,6 +19,12 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Minor = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=10**12)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+MediaType = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(application|audio|font|image|model|text|video)/[a-z0-9][a-z0-9.+_-]{0,126}$", to_lower=True
+    ),
+]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\r\n]+$")]
 
 
@@ -119,11 +128,47 @@ class Verify(Job):
     prefix: ClassVar[str] = "verify"
 
 
+class Attachment(BaseModel):
+    """A file for a mail: in the message itself (`content`, base64), or named (`reference`) and read when it is sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    filename: Annotated[str, StringConstraints(max_length=200)] = ""
+    content_type: MediaType | None = None
+    # 20 MB, which is the most a worker can be told to send, are 27 MB in base64.
+    content: Annotated[str, StringConstraints(max_length=27_000_000)] | None = None
+    reference: Annotated[str, StringConstraints(pattern=r"^invoice:[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Attachment:
+        if (self.content is None) == (self.reference is None):
+            raise ValueError("an attachment has either content or a reference")
+        return self
+
+    @classmethod
+    def of(cls, filename: str, content: bytes, content_type: str = "application/octet-stream") -> Attachment:
+        """A file whose bytes travel with the message. What is large is better kept elsewhere: it lies in Redis."""
+        return cls(filename=filename, content_type=content_type, content=base64.b64encode(content).decode())
+
+    @classmethod
+    def invoice(cls, order_id: str) -> Attachment:
+        """The invoice of an order, as the database has it when the mail is sent."""
+        return cls(reference=f"invoice:{order_id}")
+
+
 class EmailJob(Job):
     """A mail to one person."""
 
     queue: ClassVar[str] = "email"
     to: Line
+    attachments: Annotated[tuple[Attachment, ...], Field(max_length=10)] = ()
+
+    def arguments(self) -> dict[str, Any]:
+        """The task's keyword arguments. Without attachments they are not named, as in older messages."""
+        values = super().arguments()
+        if not self.attachments:
+            del values["attachments"]
+        return values
 
 
 class Email(EmailJob):
@@ -135,6 +180,16 @@ class Email(EmailJob):
     subject: Line
     text: str
     html: str | None = None
+
+
+class TemplateEmail(EmailJob):
+    """A mail from a template of the shop's own folder (EMAIL_TEMPLATE_DIR)."""
+
+    task: ClassVar[str] = "email.template"
+    prefix: ClassVar[str] = "email-template"
+
+    template: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    values: dict[str, JsonValue] = {}
 
 
 class WelcomeEmail(EmailJob):
@@ -183,9 +238,20 @@ class PaymentReceiptEmail(EmailJob):
     currency: Currency
 
 
+class Sms(Job):
+    """A text message to one number, in E.164: + and 7 to 15 digits, country first, nothing else."""
+
+    task: ClassVar[str] = "sms.send"
+    queue: ClassVar[str] = "sms"
+    prefix: ClassVar[str] = "sms"
+
+    to: Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=1_600)]
+
+
 def money(amount_minor: int, currency: str) -> str:
     """The amount as people write it: 12345, EUR -> '123.45 EUR'."""
-    digits = {"JPY": 0, "KRW": 0, "ISK": 0, "CLP": 0, "VND": 0, "BHD": 3, "KWD": 3, "TND": 3}.get(currency, 2)
+    digits = digits_of(currency)
     if not digits:
         return f"{amount_minor:,} {currency}"
     whole, part = divmod(abs(amount_minor), 10**digits)

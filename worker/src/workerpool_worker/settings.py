@@ -13,9 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
 
-KNOWN_QUEUES = ("email", "order", "payment")
+from workerpool_worker.setting import known_url
+from workerpool_worker.setting import setting as _setting
+from workerpool_worker.settings_messaging import MessagingSettings
+from workerpool_worker.settings_payments import PaymentSettings
+
+KNOWN_QUEUES = ("email", "sms", "order", "payment")
+# Text messages cost money, so a worker is told to consume them.
+_DEFAULT_QUEUES = ("email", "order", "payment")
 _LONGEST_QUEUE_NAME = 253  # as in the WorkerPool resource
 _BROKER_SCHEMES = ("redis", "rediss", "sentinel")
 _DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
@@ -36,17 +43,7 @@ class SettingRow(NamedTuple):
     meaning: str
 
 
-def _setting(default: Any, *variables: str, meaning: str, secret: bool = False, **limits: Any) -> Any:
-    return Field(
-        default,
-        description=meaning,
-        validate_default=True,
-        json_schema_extra={"env": list(variables), "secret": secret},
-        **limits,
-    )
-
-
-class Settings(BaseModel):
+class Settings(MessagingSettings, PaymentSettings):
     """What one worker process runs with. Durations are in the unit their name ends with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,7 +60,7 @@ class Settings(BaseModel):
     worker_name: str = _setting(
         "", "WORKERPOOL_WORKER_NAME", meaning="name in heartbeats; made from pool, pid and host"
     )
-    queues: tuple[str, ...] = _setting(KNOWN_QUEUES, "WORKERPOOL_QUEUES", meaning="queues to consume, with commas")
+    queues: tuple[str, ...] = _setting(_DEFAULT_QUEUES, "WORKERPOOL_QUEUES", meaning="queues to consume, with commas")
     concurrency: int = _setting(1, "WORKERPOOL_CONCURRENCY", meaning="jobs at a time", ge=1, le=256)
     soft_time_limit_seconds: float = _setting(
         240, "WORKERPOOL_SOFT_TIME_LIMIT_SECONDS", meaning="a job is told to stop after this", gt=0
@@ -80,16 +77,6 @@ class Settings(BaseModel):
     invoice_dir: Path | None = _setting(
         None, "WORKERPOOL_INVOICE_DIR", meaning="folder that gets each invoice as a file too"
     )
-    smtp_host: str = _setting("127.0.0.1", "SMTP_HOST", meaning="mail server", min_length=1)
-    smtp_port: int = _setting(1025, "SMTP_PORT", meaning="its port", ge=1, le=65_535)
-    smtp_username: str = _setting("", "SMTP_USERNAME", meaning="user to log in as; none: no login")
-    smtp_password: str = _setting("", "SMTP_PASSWORD", meaning="its password", secret=True)
-    smtp_tls: Literal["none", "starttls", "implicit"] = _setting("none", "SMTP_TLS", meaning="how mail is encrypted")
-    smtp_timeout_seconds: float = _setting(10, "SMTP_TIMEOUT_SECONDS", meaning="wait for one SMTP answer", gt=0, le=300)
-    mail_from: str = _setting(
-        "shop@workerpool.example", "MAIL_FROM", meaning="sender of every mail", pattern=r"^[^@\s]+@[^@\s]+$"
-    )
-    payment_provider: Literal["sandbox"] = _setting("sandbox", "PAYMENT_PROVIDER", meaning="who is asked for the money")
     sandbox_latency_ms: int = _setting(0, "SANDBOX_LATENCY_MS", meaning="time a sandbox charge takes", ge=0, le=600_000)
     heartbeat_file: Path | None = _setting(
         None, "WORKERPOOL_HEARTBEAT_FILE", meaning="file touched while the worker lives, for probes"
@@ -117,12 +104,12 @@ class Settings(BaseModel):
     @field_validator("broker_url")
     @classmethod
     def _broker(cls, value: str) -> str:
-        return _known_url(value, _BROKER_SCHEMES, "redis://host:6379/0")
+        return known_url(value, _BROKER_SCHEMES, "redis://host:6379/0")
 
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: str) -> str:
-        return _known_url(value, _DATABASE_SCHEMES, "sqlite:////data/workerpool.db") if value else value
+        return known_url(value, _DATABASE_SCHEMES, "sqlite:////data/workerpool.db") if value else value
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Settings:
@@ -207,12 +194,6 @@ def without_password(url: str) -> str:
     # urlunsplit would drop the empty host of sqlite:///file
     rest = f"{parts.path}?***" if parts.query else parts.path
     return f"{parts.scheme}://{location}{rest}" if "://" in url else urlunsplit(parts)
-
-
-def _known_url(value: str, schemes: tuple[str, ...], example: str) -> str:
-    if value.partition("://")[0] not in schemes or "://" not in value:
-        raise ValueError(f"must be a URL such as {example}")
-    return value
 
 
 def _extra(name: str) -> dict[str, Any]:

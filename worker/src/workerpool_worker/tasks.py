@@ -40,10 +40,12 @@ class JobSpec(NamedTuple):
 _JOBS = "workerpool_worker.jobs"
 JOBS: tuple[JobSpec, ...] = (
     JobSpec(models.Email, f"{_JOBS}.email.send:send_email"),
+    JobSpec(models.TemplateEmail, f"{_JOBS}.email.send:send_template"),
     JobSpec(models.WelcomeEmail, f"{_JOBS}.email.send:send_welcome"),
     JobSpec(models.OrderConfirmationEmail, f"{_JOBS}.email.send:send_order_confirmation"),
     JobSpec(models.ShippingNotificationEmail, f"{_JOBS}.email.send:send_shipping_notification"),
     JobSpec(models.PaymentReceiptEmail, f"{_JOBS}.email.send:send_payment_receipt"),
+    JobSpec(models.Sms, f"{_JOBS}.sms.send:send_sms"),
     JobSpec(models.Order, f"{_JOBS}.orders.process:process_order"),
     JobSpec(models.Payment, f"{_JOBS}.payments.process:process_payment"),
     JobSpec(models.Refund, f"{_JOBS}.payments.process:process_refund"),

@@ -81,7 +81,9 @@ def _patiently(action: Any, tries: int = 50) -> None:
 def create_tables(engine: sa.Engine) -> None:
     """Create what is missing. Losing the race to another process is fine: then the table is there."""
     import workerpool_worker.jobs.orders.tables
+    import workerpool_worker.jobs.payments.books
     import workerpool_worker.jobs.payments.sandbox
+    import workerpool_worker.jobs.sms.sandbox
     import workerpool_worker.runtime.idempotency  # noqa: F401 - each adds its tables to the metadata
 
     for left in reversed(range(5)):

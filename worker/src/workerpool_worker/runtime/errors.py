@@ -4,11 +4,13 @@
     ├── TransientError          try again later: the world may change
     │   ├── EffectBusyError     another attempt is at the same effect right now
     │   ├── MailServerError     the mail server is away or said "not now"
-    │   └── ProviderTimeoutError  the payment provider did not answer; the charge may have happened
+    │   ├── RateLimitedError    the other side is well, we ask too often: it says when to come back
+    │   └── ProviderTimeoutError  a provider did not answer; what was asked may have happened
     └── PermanentError          trying again would fail the same way
         ├── InvalidJobError     the message does not describe a job
         ├── EffectMismatchError one business id, two different requests
-        └── MailRefusedError    the mail server will never take this mail
+        ├── MailRefusedError    the mail server will never take this mail
+        └── SmsRefusedError     the text message or its number will never be taken
 
 Out of stock, declined and "refund larger than the charge" are none of these: they are answers, recorded as such.
 """
@@ -40,8 +42,15 @@ class MailServerError(TransientError):
     """The mail server cannot be used at the moment."""
 
 
+class RateLimitedError(TransientError):
+    """The other side has had enough of us for now; nothing was done and nothing is wrong with the job.
+
+    `retry_after_s` is the other side's own Retry-After where it sent one.
+    """
+
+
 class ProviderTimeoutError(TransientError):
-    """The payment provider did not answer in time."""
+    """A provider did not answer in time; what was asked may have been done."""
 
 
 class PermanentError(JobError):
@@ -58,3 +67,7 @@ class EffectMismatchError(PermanentError):
 
 class MailRefusedError(PermanentError):
     """The mail or its recipient was refused for good."""
+
+
+class SmsRefusedError(PermanentError):
+    """The text message or its number was refused for good."""

@@ -47,6 +47,11 @@ effects = sa.Table(
 
 Result = dict[str, Any]
 
+LEFT_ALONE_S = 30.0
+"""How long an effect that somebody began is left to them, although their worker seems to be gone, where the outside
+drops no double: mails, text messages, some refunds. They take milliseconds; a worker on a node without a processor to
+spare takes seconds."""
+
 
 @dataclass(kw_only=True)
 class Effect:

@@ -1,4 +1,8 @@
-"""A mail as a message: text and HTML from the templates, headers that let a receiver recognise a double."""
+"""What a mail says, from Jinja2 templates: the shop's own folder first, then the package's.
+
+A mail `welcome` is made of `welcome.subject.j2`, `welcome.txt.j2` and, where there is one, `welcome.html.j2`. A shop
+that brings only one of them keeps the others as they are.
+"""
 
 # ruff: noqa: PLC0415 - Jinja2 is not needed where a mail comes with its text
 
@@ -6,13 +10,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workerpool_worker.models import EmailJob, money
-from workerpool_worker.runtime.errors import MailRefusedError
+from workerpool_worker.models import money
+from workerpool_worker.runtime.errors import InvalidJobError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,63 +26,46 @@ class Content:
 
     subject: str
     text: str
-    html: str | None
+    html: str | None = None
 
 
-def render(template: str, subject: str, values: dict[str, Any]) -> Content:
-    """Fill in a template of the package: `{template}.txt.j2` and `{template}.html.j2`."""
-    environment = _environment()
-    return Content(
-        subject=subject,
-        text=environment.get_template(f"{template}.txt.j2").render(values),
-        html=environment.get_template(f"{template}.html.j2").render(values),
-    )
-
-
-def compose(job: EmailJob, content: Content, *, sender: str) -> EmailMessage:
-    """The whole message. The same job gives the same Message-ID, so a receiver can drop a second copy.
+def render(template: str, values: dict[str, Any], folder: Path | None = None) -> Content:
+    """Fill in a template.
 
     Raises:
-        MailRefusedError: the recipient's address cannot be one.
+        InvalidJobError: there is no such template, it is broken, or it asks for a value the job has not.
     """
-    message = EmailMessage()
-    message["From"] = sender
-    message["To"] = checked_address(job.to)
-    message["Subject"] = content.subject
-    message["Message-ID"] = f"<{job.job_id}@{sender.rpartition('@')[2]}>"
-    message["X-Job-Id"] = job.job_id
-    message["X-Business-Id"] = job.id
-    # Vacation replies and mailing lists leave automatic mail alone (RFC 3834).
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(content.text)
-    if content.html is not None:
-        message.add_alternative(content.html, subtype="html")
-    return message
+    from jinja2 import TemplateNotFound
+    from jinja2.exceptions import TemplateError
 
-
-def checked_address(text: str) -> str:
-    """The address, if it is one bare `local@domain` in ASCII.
-
-    Raises:
-        MailRefusedError: it is not.
-    """
+    environment = _environment(folder)
     try:
-        address = Address(addr_spec=text)
-        text.encode("ascii")
-    except (ValueError, IndexError, MessageError):
-        raise MailRefusedError(f"{text!r} is not a mail address") from None
-    labels = address.domain.split(".")
-    if not address.username or not all(labels) or address.addr_spec != text:
-        raise MailRefusedError(f"{text!r} is not a mail address")
-    return text
+        subject = environment.get_template(f"{template}.subject.j2").render(values)
+        text = environment.get_template(f"{template}.txt.j2").render(values)
+        try:
+            page = environment.get_template(f"{template}.html.j2")
+        except TemplateNotFound as missing:
+            # Only this file may be missing, not one it includes.
+            if missing.name != f"{template}.html.j2":
+                raise
+            return Content(subject=subject, text=text)
+        return Content(subject=subject, text=text, html=page.render(values))
+    except TemplateNotFound as error:
+        where = f"{folder} (EMAIL_TEMPLATE_DIR)" if folder else "the package; EMAIL_TEMPLATE_DIR is not set"
+        raise InvalidJobError(f"template {template}: there is no {error} in {where}") from error
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise InvalidJobError(f"template {template}: {type(error).__name__}: {error}") from error
 
 
 @functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+def _environment(folder: Path | None) -> Environment:
+    from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PackageLoader, StrictUndefined, select_autoescape
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = Environment(
-        loader=PackageLoader("workerpool_worker.jobs.email"),
+    loaders: list[BaseLoader] = [FileSystemLoader(folder)] if folder else []
+    # In the sandbox a template cannot reach Python's insides: who may write mails may not thereby run code.
+    environment = ImmutableSandboxedEnvironment(
+        loader=ChoiceLoader([*loaders, PackageLoader("workerpool_worker.jobs.email")]),
         # Escapes in *.html.j2, not in *.txt.j2.
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
         # A value that is missing fails the job instead of sending "Hello ,".

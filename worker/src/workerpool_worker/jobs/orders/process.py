@@ -3,6 +3,8 @@
     received ──> reserved ──> paid ──> partly_refunded ──> refunded
         └─> out_of_stock  └─> declined (stock released)
 
+A payment that is pending leaves its order reserved; what comes after is `jobs.payments.settle`.
+
 Everything in SQL is one transaction. What follows it (invoice, two jobs) is done after the commit and again on every
 repeat: there is one invoice an order and the jobs have the order's id, so doing it again changes nothing, and a crash
 in between loses nothing.

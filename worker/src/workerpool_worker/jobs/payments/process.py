@@ -2,6 +2,8 @@
 
 The provider's idempotency key is the business id, so a charge cannot happen twice even in the window between the
 provider's answer and our commit; our own effect row saves asking again and keeps one id to one request.
+
+A charge that is pending is an answer too: the job is done, the order stays reserved, and payment.verify settles it.
 """
 
 from __future__ import annotations
@@ -10,32 +12,32 @@ import time
 
 import sqlalchemy as sa
 
-from workerpool_worker.jobs.orders import stock
-from workerpool_worker.jobs.orders.tables import orders
-from workerpool_worker.jobs.payments.provider import PaymentProvider
-from workerpool_worker.jobs.payments.sandbox import SandboxProvider
+from workerpool_worker.jobs.payments import books
+from workerpool_worker.jobs.payments.choose import provider_named
+from workerpool_worker.jobs.payments.provider import Charge, RefundAnswer
+from workerpool_worker.jobs.payments.settle import follow, record_charge
 from workerpool_worker.models import Payment, PaymentReceiptEmail, Refund, Verify
 from workerpool_worker.runtime.context import JobContext, Outcome
-
-
-def provider_for(context: JobContext) -> PaymentProvider:
-    """The provider of the settings."""
-    return SandboxProvider(engine=context.engine, latency_s=context.settings.sandbox_latency_ms / 1000)
+from workerpool_worker.runtime.errors import JobError, PermanentError, ProviderTimeoutError, TransientError
+from workerpool_worker.runtime.uninterrupted import uninterrupted
 
 
 def process_payment(context: JobContext, payment: Payment) -> Outcome:
-    """Charge once and record the answer on the order. `outcome` is "succeeded" or "declined"."""
+    """Charge once and record the answer on the order. `outcome` is "succeeded", "declined" or "pending"."""
     with context.effect(f"payment:{payment.id}", payment.arguments()) as claimed:
         repeated = claimed.already_done
         if not repeated:
-            charge = provider_for(context).charge(
-                key=payment.id, amount_minor=payment.amount_minor, currency=payment.currency, token=payment.token
-            )
+            charge = _charge(context, payment)
             claimed.done(
                 {"outcome": charge.status, "reason": charge.reason},
-                also=lambda connection: _record_charge(connection, payment.order_id, charge.status, charge.reason),
+                also=lambda connection: _record(connection, payment, charge),
             )
     result = claimed.result or {}
+    if result["outcome"] == "pending":
+        if repeated:
+            return {**process_verify(context, Verify(id=payment.id)), "repeated": True}
+        # A verify that was quicker than our commit could not know that the receipt was left to it.
+        _late_receipt(context, payment.id)
     if result["outcome"] == "succeeded" and payment.email is not None:
         context.publish(
             PaymentReceiptEmail(
@@ -50,55 +52,79 @@ def process_payment(context: JobContext, payment: Payment) -> Outcome:
 
 
 def process_refund(context: JobContext, refund: Refund) -> Outcome:
-    """Give money back once. `outcome` is "succeeded" or "refused" (more than is left of the charge)."""
-    with context.effect(f"refund:{refund.id}", refund.arguments()) as claimed:
+    """Give money back once. `outcome` is "succeeded", "pending" or "refused" (more than is left of the charge)."""
+    with context.effect(f"refund:{refund.id}", refund.arguments()) as claimed, uninterrupted():
         repeated = claimed.already_done
         if not repeated:
-            provider = provider_for(context)
-            answer = provider.refund(key=refund.id, payment=refund.payment_id, amount_minor=refund.amount_minor)
-            record = provider.lookup(refund.payment_id)
+            answer = _refund(context, refund)
             claimed.done(
                 {"outcome": answer.status, "reason": answer.reason, "amount_minor": answer.amount_minor},
-                also=lambda connection: _record_refunds(
-                    connection, refund.payment_id, record.refunded_minor if record else 0
-                ),
+                also=lambda connection: books.refund_answered(connection, refund.id, answer),
             )
+    # On a repeat too: the try before may have ended right after its commit.
+    follow(context, refund.payment_id)
     return {**(claimed.result or {}), "repeated": repeated}
 
 
 def process_verify(context: JobContext, verify: Verify) -> Outcome:
     """Compare our order with the provider's books and follow the books. Safe at any time and any number of times."""
-    record = provider_for(context).lookup(verify.id)
+    record = follow(context, verify.id)
     if record is None:
         return {"outcome": "unknown"}
-    with context.engine.begin() as connection:
-        _record_charge(connection, verify.id, record.charge.status, record.charge.reason)
-        _record_refunds(connection, verify.id, record.refunded_minor)
+    row = books.known(context.engine, verify.id)
+    if record.charge.status == "pending" and row is not None and row.pending_since_s is not None:
+        given_up_s = row.pending_since_s + context.settings.payment_pending_seconds
+        if time.time() > given_up_s:
+            record = follow(context, verify.id, give_up=True) or record
+    _late_receipt(context, verify.id)
     return {"outcome": record.charge.status, "refunded_minor": record.refunded_minor}
 
 
-def _record_charge(connection: sa.Connection, order_id: str | None, status: str, reason: str | None) -> None:
-    state = "paid" if status == "succeeded" else "declined"
-    # Only from "reserved": a repeat or a late verify must not undo a refund, nor release the stock twice.
-    moved = connection.execute(
-        orders.update()
-        .where(orders.c.id == order_id, orders.c.state == "reserved")
-        .values(state=state, reason=reason, updated_at=time.time())
-    )
-    if moved.rowcount == 1 and state == "declined" and order_id is not None:
-        stock.release(connection, order_id)
+def _late_receipt(context: JobContext, payment_id: str) -> None:
+    receipt = books.receipt(context.engine, payment_id)
+    if receipt is not None:
+        context.publish(receipt)
 
 
-def _record_refunds(connection: sa.Connection, payment_id: str, refunded_minor: int) -> None:
-    if refunded_minor:
-        whole = orders.c.total_minor <= refunded_minor
-        connection.execute(
-            orders.update()
-            # Refunds only add up: an older total read before a newer one was written changes nothing.
-            .where(orders.c.id == payment_id, orders.c.refunded_minor < refunded_minor)
-            .values(
-                refunded_minor=refunded_minor,
-                state=sa.case((whole, "refunded"), else_="partly_refunded"),
-                updated_at=time.time(),
-            )
+def _charge(context: JobContext, payment: Payment) -> Charge:
+    # Written before it is asked: whatever becomes of us, the provider and the receipt are known.
+    name, asked_s = books.ask(context.engine, payment, provider=context.settings.payment_provider)
+    try:
+        return provider_named(context, name).charge(
+            key=payment.id,
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            token=payment.token,
+            email=payment.email,
+            asked_s=asked_s,
         )
+    except PermanentError as error:
+        books.failed(context.engine, payment.id, str(error))
+        raise
+
+
+def _record(connection: sa.Connection, payment: Payment, charge: Charge) -> None:
+    record_charge(connection, payment.order_id, charge)
+    books.answered(connection, payment.id, charge)
+
+
+def _refund(context: JobContext, refund: Refund) -> RefundAnswer:
+    row = books.known(context.engine, refund.payment_id)
+    if row is not None and row.status == "asked":
+        raise TransientError(f"refund {refund.id}: the charge {refund.payment_id} has no answer yet")
+    name = row.provider if row else context.settings.payment_provider
+    provider = provider_named(context, name)
+    asked_s = books.ask_refund(context.engine, refund, provider=name)
+    try:
+        return provider.refund(
+            key=refund.id,
+            payment=refund.payment_id,
+            amount_minor=refund.amount_minor,
+            charge_id=row.charge_id if row else None,
+            asked_s=asked_s,
+        )
+    except ProviderTimeoutError:
+        raise
+    except JobError:
+        books.refund_not_asked(context.engine, refund.id, asked_s=asked_s)
+        raise

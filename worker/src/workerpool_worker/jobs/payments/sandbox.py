@@ -1,7 +1,8 @@
 """A payment provider of our own with durable books, for demos and tests.
 
 Tokens decide: `tok_declined` and `tok_insufficient_funds` are declined; `tok_lost_answer` is charged, but the first
-answer never arrives; any other token is charged. The latency of the settings passes before each charge or refund.
+answer never arrives; `tok_pending` waits for the customer until `settle` or `cancel`; any other token is charged. The
+latency of the settings passes before each charge or refund.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from workerpool_worker.jobs.payments.provider import Charge, Record, RefundAnswer
+from workerpool_worker.jobs.payments.provider import Charge, ChargeStatus, Record, RefundAnswer
 from workerpool_worker.runtime.database import insert_once, metadata
-from workerpool_worker.runtime.errors import PermanentError, ProviderTimeoutError
+from workerpool_worker.runtime.errors import PermanentError, ProviderTimeoutError, TransientError
 
 _DECLINED = {"tok_declined": "card declined", "tok_insufficient_funds": "insufficient funds"}
-_LOST_ANSWER = "tok_lost_answer"
+_LOST_ANSWER, _PENDING = "tok_lost_answer", "tok_pending"
 
 ledger = sa.Table(
     "sandbox_ledger",
@@ -39,12 +40,24 @@ class SandboxProvider:
     engine: sa.Engine
     latency_s: float = 0.0
 
-    def charge(self, *, key: str, amount_minor: int, currency: str, token: str) -> Charge:
+    def charge(
+        self,
+        *,
+        key: str,
+        amount_minor: int,
+        currency: str,
+        token: str,
+        email: str | None = None,  # noqa: ARG002 - nobody is written to
+        asked_s: float | None = None,  # noqa: ARG002 - a key is kept for ever
+    ) -> Charge:
         """Charge, or decline, once."""
         time.sleep(self.latency_s)
         reason = _DECLINED.get(token)
+        status = "declined" if reason else "succeeded"
+        if token == _PENDING:
+            status, reason = "pending", "the customer has to confirm"
         row: dict[str, object] = {"idempotency_key": f"charge:{key}", "kind": "charge", "payment": key}
-        row |= {"status": "declined" if reason else "succeeded", "reason": reason}
+        row |= {"status": status, "reason": reason}
         row |= {"amount_minor": amount_minor, "currency": currency, "at": time.time()}
         with self.engine.begin() as connection:
             new = insert_once(connection, ledger, row, on="idempotency_key")
@@ -55,7 +68,15 @@ class SandboxProvider:
             raise ProviderTimeoutError(f"payment {key}: no answer from the provider")
         return _as_charge(kept)
 
-    def refund(self, *, key: str, payment: str, amount_minor: int | None) -> RefundAnswer:
+    def refund(
+        self,
+        *,
+        key: str,
+        payment: str,
+        amount_minor: int | None,
+        charge_id: str | None = None,  # noqa: ARG002 - its id is made of ours
+        asked_s: float | None = None,  # noqa: ARG002 - a key is kept for ever
+    ) -> RefundAnswer:
         """Give money back once; refused when it would be more than was charged."""
         time.sleep(self.latency_s)
         with self.engine.begin() as connection:
@@ -66,6 +87,8 @@ class SandboxProvider:
                 return _as_refund(kept)
             # The charge's row is the lock: two refunds of one payment take turns.
             charge = self._charge_row(connection, payment, lock=True)
+            if charge is not None and charge.status == "pending":
+                raise TransientError(f"refund {key}: payment {payment} is pending ({charge.reason})")
             left = 0
             if charge is not None and charge.status == "succeeded":
                 left = charge.amount_minor - self._refunded(connection, payment)
@@ -79,13 +102,27 @@ class SandboxProvider:
                 connection.execute(sa.select(ledger).where(ledger.c.idempotency_key == f"refund:{key}")).one()
             )
 
-    def lookup(self, payment: str) -> Record | None:
+    def lookup(self, payment: str, *, charge_id: str | None = None) -> Record | None:  # noqa: ARG002 - see refund
         """What the books say."""
         with self.engine.connect() as connection:
             row = self._charge_row(connection, payment)
             if row is None:
                 return None
             return Record(charge=_as_charge(row), refunded_minor=self._refunded(connection, payment))
+
+    def cancel(self, payment: str, *, charge_id: str | None = None) -> Record | None:
+        """Decline what is pending."""
+        self.settle(payment, "declined", "canceled")
+        return self.lookup(payment, charge_id=charge_id)
+
+    def settle(self, payment: str, status: ChargeStatus, reason: str | None = None) -> None:
+        """Be the customer, or the bank, that a pending charge waits for."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                ledger.update()
+                .where(ledger.c.idempotency_key == f"charge:{payment}", ledger.c.status == "pending")
+                .values(status=status, reason=reason)
+            )
 
     @staticmethod
     def _charge_row(
