@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import socket
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from tests.support.providers import fake_paystack, fake_stripe
+from tests.support.providers.payment_sides import (
+    INTENTS,
+    SEARCH,
+    Side,
+    at_paystack,
+    at_stripe,
+    failing,
+    pay,
+    paystack,
+    side,
+    stripe,
+)
 from workerpool_worker.jobs.payments.paystack import PaystackProvider
-from workerpool_worker.jobs.payments.provider import Charge
 from workerpool_worker.jobs.payments.stripe import StripeProvider
 from workerpool_worker.runtime.errors import (
-    JobError,
     PermanentError,
     ProviderTimeoutError,
     RateLimitedError,
@@ -24,66 +32,7 @@ from workerpool_worker.runtime.errors import (
 
 pytestmark = pytest.mark.integration
 
-INTENTS, SEARCH, REFUNDS = "/v1/payment_intents", "/v1/payment_intents/search", "/v1/refunds"
-AUTHORIZATION = "/transaction/charge_authorization"
-
-
-@pytest.fixture
-def stripe() -> Iterator[fake_stripe.FakeStripe]:
-    with (fake := fake_stripe.FakeStripe()).web:
-        yield fake
-
-
-@pytest.fixture
-def paystack() -> Iterator[fake_paystack.FakePaystack]:
-    with (fake := fake_paystack.FakePaystack()).web:
-        yield fake
-
-
-def at_stripe(fake: fake_stripe.FakeStripe, **more: object) -> StripeProvider:
-    return StripeProvider(api_key=fake_stripe.KEY, api_url=fake.web.url, **({"timeout_s": 5} | more))  # type: ignore[arg-type]
-
-
-def at_paystack(fake: fake_paystack.FakePaystack, **more: object) -> PaystackProvider:
-    return PaystackProvider(secret_key=fake_paystack.KEY, api_url=fake.web.url, **({"timeout_s": 5} | more))  # type: ignore[arg-type]
-
-
-def pay(provider: StripeProvider | PaystackProvider, key: str = "p1", token: str = "", **more: object) -> Charge:
-    ours = {"currency": "EUR", "token": token or "tok_visa"}
-    if isinstance(provider, PaystackProvider):
-        ours = {"currency": "NGN", "token": token or "AUTH_good"}
-    return provider.charge(**({"key": key, "amount_minor": 500, "email": "a@example.org"} | ours | more))  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """Stripe or Paystack, as far as the two fail alike."""
-
-    fake: fake_stripe.FakeStripe | fake_paystack.FakePaystack
-    provider: StripeProvider | PaystackProvider
-    path: str
-    variable: str
-
-    def closed(self) -> StripeProvider | PaystackProvider:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        if isinstance(self.provider, StripeProvider):
-            return StripeProvider(api_key=fake_stripe.KEY, api_url=url)
-        return PaystackProvider(secret_key=fake_paystack.KEY, api_url=url)
-
-
-@pytest.fixture(params=["stripe", "paystack"])
-def side(request: pytest.FixtureRequest, stripe: fake_stripe.FakeStripe, paystack: fake_paystack.FakePaystack) -> Side:
-    if request.param == "stripe":
-        return Side(fake=stripe, provider=at_stripe(stripe), path=INTENTS, variable="STRIPE_API_KEY")
-    return Side(fake=paystack, provider=at_paystack(paystack), path=AUTHORIZATION, variable="PAYSTACK_SECRET_KEY")
-
-
-def failing(provider: StripeProvider | PaystackProvider, **more: object) -> JobError:
-    with pytest.raises(JobError) as failed:
-        pay(provider, **more)  # type: ignore[arg-type]
-    return failed.value
+__all__ = ["paystack", "side", "stripe"]
 
 
 def test_too_often_says_when_to_come_back(side: Side) -> None:
@@ -105,11 +54,7 @@ def test_a_connection_refused_is_transient_and_nothing_was_asked(side: Side) -> 
 
 
 def test_silence_is_an_unknown_outcome_within_the_time_out(side: Side) -> None:
-    impatient = (
-        at_stripe(side.fake, timeout_s=0.3)
-        if isinstance(side.fake, fake_stripe.FakeStripe)
-        else at_paystack(side.fake, timeout_s=0.3)
-    )
+    impatient = dataclasses.replace(side.provider, timeout_s=0.3)
     side.fake.web.fail_next("held", "POST", side.path)
     began = time.monotonic()
     assert type(failing(impatient)) is ProviderTimeoutError
