@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,10 +21,13 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
     port: int = 0
+    stall_s: float = 0.0
+    """How long the server thinks about a recipient."""
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
     ) -> str:
+        await asyncio.sleep(self.stall_s)
         if address in self.answers:
             return self.answers[address]
         envelope.rcpt_tos.append(address)

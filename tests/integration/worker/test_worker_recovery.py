@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from tests.integration.worker.bench import Bench, Worker, until
+from tests.support.smtp import Mailbox
 from workerpool_operator.local.redis_server import RedisServer
-from workerpool_worker.models import Payment
+from workerpool_worker.models import Email, Payment
 
 pytestmark = pytest.mark.integration
 
@@ -133,3 +134,20 @@ def test_without_a_pool_celerys_own_keys_are_used(bench: Bench) -> None:
     until(lambda: bench.redis.hlen("unacked") == 1, what=bench.logs)
     until(lambda: bench.charges() == ["p1"] and bench.redis.hlen("unacked") == 0, what=bench.logs)
     assert not bench.holders()
+
+
+def test_a_mail_whose_worker_was_killed_in_the_middle_is_sent_once_and_within_the_minute(
+    bench: Bench, mailbox: Mailbox
+) -> None:
+    """The next try leaves the claim alone for half a minute, however short the back-off, and then takes it over."""
+    mailbox.stall_s = 5
+    worker = bench.start(WORKERPOOL_QUEUES="email").ready()
+    bench.producer.email(Email(id="m1", to="ada@example.org", subject="Hello", text="Hello."))
+    until(lambda: bench.effects.effects_by_state() == {"claimed": 1}, what=bench.logs)
+    worker.kill_group()
+    mailbox.stall_s = 0
+    second = bench.start(WORKERPOOL_QUEUES="email").ready()
+    until(lambda: mailbox.ids() == ["email-m1"], timeout_s=60, what=bench.logs)
+    until(bench.all_done, what=bench.logs)
+    assert [outcome for _job, outcome in second.outcomes()] == ["retried", "sent"]
+    assert mailbox.ids() == ["email-m1"]

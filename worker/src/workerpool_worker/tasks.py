@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from workerpool_worker import models
 from workerpool_worker.runtime import outcomes
-from workerpool_worker.runtime.errors import InvalidJobError, TransientError
-from workerpool_worker.runtime.headers import CUT_OFF
+from workerpool_worker.runtime.errors import EffectBusyError, InvalidJobError, TransientError
+from workerpool_worker.runtime.headers import AWAITS_CLAIM, CUT_OFF
 from workerpool_worker.runtime.retry import backoff_of
 
 if TYPE_CHECKING:
@@ -129,10 +129,11 @@ def _try_again(task: Any, settings: Settings, error: Exception, ended: Callable[
     delay = backoff.delay_s(task.request.retries, random.random())  # noqa: S311 - jitter, not a secret
     soonest = error.retry_after_s if isinstance(error, TransientError) else None
     if soonest is not None:
-        delay = min(max(delay, soonest), backoff.cap_s)
+        # Earlier is of no use and would only spend tries; later than a job may live, kombu restores what waits here.
+        delay = max(delay, min(soonest, settings.hard_time_limit_seconds))
     text = f"{type(error).__name__}: {error}"
     try:
-        task.retry(exc=error, countdown=delay)
+        task.retry(exc=error, countdown=delay, headers=_headers_after(task.request, error))
     except Retry:
         ended("retried", error=text, retry_in_seconds=round(delay, 3))
         raise
@@ -145,6 +146,18 @@ def _try_again(task: Any, settings: Settings, error: Exception, ended: Callable[
         raise
 
 
+def _headers_after(request: Any, error: Exception) -> dict[str, Any]:
+    """The headers of the message that tries again.
+
+    A new message is not redelivered. One that only waits for the claim of a try that was cut off has to say so, or it
+    would wait for that claim as for a living one's: minutes instead of seconds.
+    """
+    headers = {name: value for name, value in (request.headers or {}).items() if name != AWAITS_CLAIM}
+    if isinstance(error, EffectBusyError) and _cut_off_before(request):
+        headers[AWAITS_CLAIM] = True
+    return headers
+
+
 def _publish(app: Celery, job: models.Job) -> None:
     from kombu.exceptions import OperationalError
 
@@ -155,7 +168,8 @@ def _publish(app: Celery, job: models.Job) -> None:
 
 
 def _cut_off_before(request: Any) -> bool:
-    return bool((request.delivery_info or {}).get("redelivered") or (request.headers or {}).get(CUT_OFF))
+    headers = request.headers or {}
+    return bool((request.delivery_info or {}).get("redelivered") or headers.get(CUT_OFF) or headers.get(AWAITS_CLAIM))
 
 
 def _code(path: str) -> Any:

@@ -2,6 +2,7 @@
 
 `enqueued_at`: unix seconds of the first sending. Celery stamps no time, and the autoscaler needs the age of what waits.
 `cut_off`: this message was sent in place of one whose child process died, so that try's claims are nobody's any more.
+`awaits_claim`: this try was put off because of the claim of an earlier one that was cut off, and may take that claim.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from workerpool_worker.runtime.process import is_main
 
 ENQUEUED_AT = "enqueued_at"
 CUT_OFF = "cut_off"
+AWAITS_CLAIM = "awaits_claim"
 
 
 def install() -> None:
