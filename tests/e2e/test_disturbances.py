@@ -67,7 +67,7 @@ def test_a_rolling_update_of_the_worker_image(
     under_load()
     _change(kubectl, {"worker": {"image": next_image}})
     eventually(lambda: _images(kubectl) == {next_image}, 120, "all workers on the new image", every_s=0.5)
-    harm = disturbed(node.kept_logs(shop.NAMESPACE, "payment-"), watcher)
+    harm = disturbed(watcher.seen(node.kept_logs(shop.NAMESPACE, "payment-")), watcher)
     assert (harm.cut_off, harm.killed) == ((), ()), "an old worker did not finish its job"
 
 
@@ -85,7 +85,7 @@ def test_a_busy_pod_that_is_deleted_by_hand_finishes_its_job(
 ) -> None:
     name = under_load()
     kubectl.run("delete", "pod", name, "--timeout=120s")
-    harm = disturbed(node.kept_logs(shop.NAMESPACE, "payment-"), watcher)
+    harm = disturbed(watcher.seen(node.kept_logs(shop.NAMESPACE, "payment-")), watcher)
     assert (harm.cut_off, harm.killed) == ((), ())
 
 

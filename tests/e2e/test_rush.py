@@ -50,7 +50,9 @@ def test_2000_jobs_from_zero_to_work_and_back(
         most = max(watcher.sizes[pool])
         assert 1 < most <= kubectl.json("get", "workerpool", pool)["spec"]["maxReplicas"], watcher.sizes
         assert watcher.sizes[pool][-1] == 0
-    workers = {key: lines for pool in POOLS for key, lines in node.kept_logs(shop.NAMESPACE, f"{pool}-").items()}
+    workers: dict[str, list[str]] = {}
+    for pool in POOLS:
+        workers |= watcher.seen(node.kept_logs(shop.NAMESPACE, f"{pool}-"))
     harm = disturbed(workers, watcher)
     assert (harm.cut_off, harm.killed) == ((), ()), "a busy worker was stopped"
     operators = node.kept_logs(shop.NAMESPACE, "workerpool-operator-")

@@ -7,7 +7,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +55,10 @@ class PodWatcher:
 
     def of_pool(self, pool: str) -> list[Body]:
         return [pod for pod in self.pods.values() if pool_of(pod) == pool]
+
+    def seen(self, logs: Mapping[str, list[str]]) -> dict[str, list[str]]:
+        """Those logs (by ``pod/...``) that are of pods of this watch: the node may keep older ones a while longer."""
+        return {key: lines for key, lines in logs.items() if key.split("/")[0] in self.pods}
 
     def ended(self) -> list[Ended]:
         """Every end of a worker's container since the watch began, restarts included."""
