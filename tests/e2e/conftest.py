@@ -83,9 +83,8 @@ def store(kubectl: Kubectl, secrets: Callable[[str, str], str]) -> Iterator[Shop
 
 
 @pytest.fixture
-def watcher(kubectl: Kubectl, node: Node) -> Iterator[PodWatcher]:
-    """What becomes of the pods from now on; logs of before are forgotten."""
-    node.forget_logs()
+def watcher(kubectl: Kubectl) -> Iterator[PodWatcher]:
+    """What becomes of the pods from now on."""
     with watching(kubectl) as found:
         yield found
 

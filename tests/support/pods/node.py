@@ -80,10 +80,6 @@ class Node:
             logs[f"{pod.split('_')[1]}/{container}/{number}"] = [line.split(" ", 3)[-1] for line in lines]
         return logs
 
-    def forget_logs(self) -> None:
-        """Begin anew."""
-        self.run("bash", "-c", f"rm -rf {KEPT}")
-
 
 def _address(text: str) -> str:
     host, port = text.split(":")
