@@ -48,7 +48,7 @@ def test_a_refund_at_paystack_whose_worker_died(bench: Bench, paystack: fake_pay
         "PAYMENT_PROVIDER": "paystack",
         "PAYSTACK_SECRET_KEY": fake_paystack.KEY,
         "PAYSTACK_API_URL": paystack.web.url,
-        "PAYSTACK_REFUND_SETTLE_SECONDS": 60,
+        "PAYSTACK_REFUND_SETTLE_SECONDS": 20,
     }
     dying = bench.start(**environ).ready()
     payment = Payment(id="p1", amount_minor=700, currency="NGN", token="AUTH_good", email="ada@example.org")
@@ -64,6 +64,6 @@ def test_a_refund_at_paystack_whose_worker_died(bench: Bench, paystack: fake_pay
     bench.start(**environ, WORKERPOOL_RETRY_CAP_MS=100)
     until(lambda: ("refund-r1", "retried") in bench.outcomes(), what=bench.logs)
     paystack.listing = True
-    until(lambda: ("refund-r1", "pending") in bench.outcomes(), what=bench.logs)
+    until(lambda: ("refund-r1", "pending") in bench.outcomes(), timeout_s=60, what=bench.logs)
     assert [made["amount"] for made in paystack.refunds] == [200]
     assert fake_paystack.KEY not in bench.logs()

@@ -97,6 +97,7 @@ def test_it_stays_ready_and_alive_while_the_broker_is_away(
     assert probe("livenessProbe", port) == 200
 
 
+@pytest.mark.timeout(300)
 def test_a_broker_that_falls_silent_is_left_and_found_again(
     bench_on: Callable[[RedisServer], Bench], make_redis: Callable[..., RedisServer], file: Path, port: int
 ) -> None:
@@ -107,8 +108,8 @@ def test_a_broker_that_falls_silent_is_left_and_found_again(
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        until(lambda: worker.said("cannot reach the broker"), timeout_s=60, what=bench.logs)
-        until(touched(file, time.time()), timeout_s=30, what=bench.logs)
+        until(lambda: worker.said("cannot reach the broker"), timeout_s=150, what=bench.logs)
+        until(touched(file, time.time()), timeout_s=60, what=bench.logs)
         assert probe("readinessProbe", port) == probe("livenessProbe", port) == 200
     finally:
         os.kill(server.pid, signal.SIGCONT)
