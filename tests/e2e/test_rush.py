@@ -56,7 +56,7 @@ def test_2000_jobs_from_zero_to_work_and_back(
     harm = disturbed(workers, watcher)
     assert (harm.cut_off, harm.killed) == ((), ()), "a busy worker was stopped"
     operators = node.kept_logs(shop.NAMESPACE, "workerpool-operator-")
-    lines = [timeline(pool, workers=workers, operators=operators, watcher=watcher) for pool in POOLS]
+    lines = [timeline(pool, sent.id, workers=workers, operators=operators, watcher=watcher) for pool in POOLS]
     _write(output, {line.pool: line.steps() for line in lines}, talk)
     assert all(line.begun > line.sent for line in lines)
     assert {connection for connection, allowed in talk.items() if not allowed} == set()

@@ -37,14 +37,19 @@ class Timeline:
 
 
 def timeline(
-    pool: str, *, workers: Mapping[str, Iterable[str]], operators: Mapping[str, Iterable[str]], watcher: PodWatcher
+    pool: str,
+    rush_id: str,
+    *,
+    workers: Mapping[str, Iterable[str]],
+    operators: Mapping[str, Iterable[str]],
+    watcher: PodWatcher,
 ) -> Timeline:
-    """The timeline of a pool's first job, from the lines of its workers and of the operators, by ``pod/...``."""
+    """The timeline of a rush's first job in a pool, from the lines of workers and operators, by ``pod/...``."""
     begun, sent, name = min(
         (line["time"] - line["seconds"], line["time"] - line["seconds"] - line["wait_seconds"], key.split("/")[0])
         for key, lines in workers.items()
         for line in jobs_lines(lines)
-        if line.get("queue") == pool and "seconds" in line and "wait_seconds" in line
+        if line.get("queue") == pool and rush_id in line["job_id"] and "seconds" in line and "wait_seconds" in line
     )
     pod = watcher.pods[name]
     # of every start of the pod's container: a node under load may need more than one
