@@ -36,6 +36,7 @@ def test_2000_jobs_from_zero_to_work_and_back(
     kubectl: Kubectl, node: Node, store: Shop, watcher: PodWatcher, rush: Callable[..., Rush], output: Path
 ) -> None:
     at_zero(kubectl)
+    watcher.sizes.clear()  # of whatever a test before this one left behind
     sent = rush(450, welcomes=100, payments=50)
     assert sent.jobs == 2000
     store.send(sent)
