@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, field_validator, model_validator
 
-from workerpool_worker.setting import known_url
-from workerpool_worker.setting import setting as _setting
+from workerpool_worker.settings.declare import known_url
+from workerpool_worker.settings.declare import setting as _setting
 
 # What fits into a header: the line break at the end of a mounted secret does not.
 _KEY = r"^[\x21-\x7e]*$"

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, field_validator, model_validator
 
-from workerpool_worker.setting import known_url
-from workerpool_worker.setting import setting as _setting
+from workerpool_worker.settings.declare import known_url
+from workerpool_worker.settings.declare import setting as _setting
 
 # In ASCII: every server takes it, and SMTPUTF8 is not spoken.
 _ADDRESS = r"^[!#-'*+\x2d-9=?A-Z^-~]+@[A-Za-z0-9.-]+$"
