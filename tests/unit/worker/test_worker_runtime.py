@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from workerpool_worker.jobs.email.addresses import checked_address
 from workerpool_worker.jobs.orders.invoice import render_invoice
+from workerpool_worker.messages import headers
 from workerpool_worker.models import Order, OrderLine
-from workerpool_worker.runtime import errors, headers, outcomes, process
+from workerpool_worker.runtime import errors, outcomes, process
 from workerpool_worker.runtime.errors import MailRefusedError
 from workerpool_worker.runtime.logs import JsonLines, TextLines
 from workerpool_worker.runtime.retry import Backoff, backoff_of

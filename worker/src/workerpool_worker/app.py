@@ -7,12 +7,13 @@ from typing import Any
 from celery import Celery, signals
 
 from workerpool_worker import tasks
-from workerpool_worker.runtime import headers, logs
+from workerpool_worker.messages import headers
+from workerpool_worker.messages.fetch import FetchStep
+from workerpool_worker.messages.recovery import RecoveryStep
+from workerpool_worker.runtime import logs
 from workerpool_worker.runtime.delivery import delivery_config, pool_key
 from workerpool_worker.runtime.drain import DrainStep
-from workerpool_worker.runtime.fetch import FetchStep
 from workerpool_worker.runtime.heartbeat import Heartbeat, HeartbeatStep
-from workerpool_worker.runtime.recovery import RecoveryStep
 from workerpool_worker.settings import Settings, load_settings
 
 

@@ -19,8 +19,8 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from workerpool_worker.messages import headers
 from workerpool_worker.models import EmailJob, Job, Order, Payment, Refund, Verify
-from workerpool_worker.runtime import headers
 from workerpool_worker.settings import without_password
 
 _BATCH = 500

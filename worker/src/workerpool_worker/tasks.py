@@ -18,9 +18,9 @@ from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
 from workerpool_worker import models
+from workerpool_worker.messages.headers import AWAITS_CLAIM, CUT_OFF
 from workerpool_worker.runtime import outcomes
 from workerpool_worker.runtime.errors import EffectBusyError, InvalidJobError, TransientError
-from workerpool_worker.runtime.headers import AWAITS_CLAIM, CUT_OFF
 from workerpool_worker.runtime.retry import backoff_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import signals
 
-from workerpool_worker.runtime.headers import ENQUEUED_AT
+from workerpool_worker.messages.headers import ENQUEUED_AT
 from workerpool_worker.runtime.process import is_main
 
 _log = logging.getLogger("workerpool_worker.jobs")
