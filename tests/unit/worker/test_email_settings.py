@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.providers.sms import SNS, TWILIO
+from workerpool_worker.registry import JOBS
 from workerpool_worker.settings import KNOWN_QUEUES, SettingsError, load_settings, settings_table
-from workerpool_worker.tasks import JOBS
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from workerpool_worker import models
 from workerpool_worker.models import Order, OrderLine, Payment, money
-from workerpool_worker.tasks import JOBS
+from workerpool_worker.registry import JOBS
 
 pytestmark = pytest.mark.unit
 

@@ -1,4 +1,4 @@
-"""The Celery tasks: one thin shell around every job, made from one table.
+"""The Celery tasks: one thin shell around every job, made from one table (`registry`).
 
 A job's code is imported when it first runs (or by `preload` in a fresh child), never by the parent process.
 """
@@ -11,14 +11,14 @@ import importlib
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from celery import Task, signals
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
-from workerpool_worker import models
 from workerpool_worker.messages.headers import AWAITS_CLAIM, CUT_OFF
+from workerpool_worker.registry import JobSpec, all_jobs
 from workerpool_worker.runtime import outcomes
 from workerpool_worker.runtime.errors import EffectBusyError, InvalidJobError, TransientError
 from workerpool_worker.runtime.retry import backoff_of
@@ -26,43 +26,21 @@ from workerpool_worker.runtime.retry import backoff_of
 if TYPE_CHECKING:
     from celery import Celery
 
+    from workerpool_worker.models import Job
     from workerpool_worker.runtime.context import Outcome
     from workerpool_worker.settings import Settings
 
 
-class JobSpec(NamedTuple):
-    """A job: its message and where its code is (`module:function`)."""
-
-    message: type[models.Job]
-    code: str
-
-
-_JOBS = "workerpool_worker.jobs"
-JOBS: tuple[JobSpec, ...] = (
-    JobSpec(models.Email, f"{_JOBS}.email.send:send_email"),
-    JobSpec(models.TemplateEmail, f"{_JOBS}.email.send:send_template"),
-    JobSpec(models.WelcomeEmail, f"{_JOBS}.email.send:send_welcome"),
-    JobSpec(models.OrderConfirmationEmail, f"{_JOBS}.email.send:send_order_confirmation"),
-    JobSpec(models.ShippingNotificationEmail, f"{_JOBS}.email.send:send_shipping_notification"),
-    JobSpec(models.PaymentReceiptEmail, f"{_JOBS}.email.send:send_payment_receipt"),
-    JobSpec(models.Sms, f"{_JOBS}.sms.send:send_sms"),
-    JobSpec(models.Order, f"{_JOBS}.orders.process:process_order"),
-    JobSpec(models.Payment, f"{_JOBS}.payments.process:process_payment"),
-    JobSpec(models.Refund, f"{_JOBS}.payments.process:process_refund"),
-    JobSpec(models.Verify, f"{_JOBS}.payments.process:process_verify"),
-)
-
-
 def register(app: Celery, settings: Settings) -> None:
     """Give the app a task for every job."""
-    for spec in JOBS:
+    for spec in all_jobs(settings):
         app.register_task(_task(spec, settings))
 
 
 def preload(settings: Settings) -> None:
     """Import what the worker's queues need and open the database, so that the first job need not wait for it."""
     try:
-        for spec in JOBS:
+        for spec in all_jobs(settings):
             if spec.message.queue in settings.queues:
                 _code(spec.code)
         _engine(settings)
@@ -120,7 +98,7 @@ def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[st
             redelivered=_cut_off_before(task.request),
             publish=lambda job: _publish(task.app, job),
         )
-        run: Callable[[JobContext, models.Job], Outcome] = _code(spec.code)
+        run: Callable[[JobContext, Job], Outcome] = _code(spec.code)
         return run(context, message)
 
 
@@ -158,7 +136,7 @@ def _headers_after(request: Any, error: Exception) -> dict[str, Any]:
     return headers
 
 
-def _publish(app: Celery, job: models.Job) -> None:
+def _publish(app: Celery, job: Job) -> None:
     from kombu.exceptions import OperationalError
 
     try:

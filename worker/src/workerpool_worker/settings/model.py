@@ -12,6 +12,7 @@ from pydantic import ConfigDict, StringConstraints, field_validator, model_valid
 from workerpool_worker.settings.declare import known_url
 from workerpool_worker.settings.declare import setting as _setting
 from workerpool_worker.settings.messaging import MessagingSettings
+from workerpool_worker.settings.own_jobs import OwnJobsSettings
 from workerpool_worker.settings.payments import PaymentSettings
 
 KNOWN_QUEUES = ("email", "sms", "order", "payment")
@@ -24,7 +25,7 @@ _DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
 
-class Settings(MessagingSettings, PaymentSettings):
+class Settings(MessagingSettings, PaymentSettings, OwnJobsSettings):
     """What one worker process runs with. Durations are in the unit their name ends with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
