@@ -79,16 +79,21 @@ def _patiently(action: Any, tries: int = 50) -> None:
 
 
 def create_tables(engine: sa.Engine) -> None:
-    """Create what is missing. Losing the race to another process is fine: then the table is there."""
+    """Create those of the bundled jobs that are missing."""
     import workerpool_worker.jobs.orders.tables
     import workerpool_worker.jobs.payments.books
     import workerpool_worker.jobs.payments.sandbox
     import workerpool_worker.jobs.sms.sandbox
     import workerpool_worker.runtime.idempotency  # noqa: F401 - each adds its tables to the metadata
 
+    create_missing(engine, metadata)
+
+
+def create_missing(engine: sa.Engine, tables: sa.MetaData) -> None:
+    """Create those of these tables that are not there; for a job's own too. Losing the race to another is fine."""
     for left in reversed(range(5)):
         try:
-            metadata.create_all(engine)
+            tables.create_all(engine)
         except (exc.OperationalError, exc.ProgrammingError, exc.IntegrityError):
             if not left:
                 raise

@@ -5,6 +5,7 @@
     │   ├── EffectBusyError     another attempt is at the same effect right now
     │   ├── MailServerError     the mail server is away or said "not now"
     │   ├── RateLimitedError    the other side is well, we ask too often: it says when to come back
+    │   │   └── HandOverError   the job is well and long: it has kept what it did, and goes on in a further try
     │   └── ProviderTimeoutError  a provider did not answer; what was asked may have happened
     └── PermanentError          trying again would fail the same way
         ├── InvalidJobError     the message does not describe a job
@@ -46,6 +47,13 @@ class RateLimitedError(TransientError):
     """The other side has had enough of us for now; nothing was done and nothing is wrong with the job.
 
     `retry_after_s` is the other side's own Retry-After where it sent one.
+    """
+
+
+class HandOverError(RateLimitedError):
+    """This try did its part of a long job and kept it; a further try goes on from there. Nothing is wrong.
+
+    Raise it after progress only: what ends like this spends no attempt, so one that never gets on would never end.
     """
 
 
