@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
@@ -61,16 +60,25 @@ def settings_table(settings: Settings, environ: Mapping[str, str] | None = None)
 
 
 def without_password(url: str) -> str:
-    """The URL fit for a log line: its password and query replaced."""
-    parts = urlsplit(url)
-    location = parts.netloc
-    if "@" in location:
-        credentials, _, place = location.rpartition("@")
-        user = credentials.partition(":")[0]
-        location = f"{user}:***@{place}" if ":" in credentials else f"***@{place}"
-    # urlunsplit would drop the empty host of sqlite:///file
-    rest = f"{parts.path}?***" if parts.query else parts.path
-    return f"{parts.scheme}://{location}{rest}" if "://" in url else urlunsplit(parts)
+    """The URL fit for a log line: its password and query replaced, also where it is no proper URL."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "***" if "@" in url else url
+    # With nothing where a host would be, as in sqlite:///file, an @ is part of the path.
+    login, at, place = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")
+    if any(mark in login for mark in "/?#") or (not at and not _only_hosts(place)):
+        return f"{scheme}://***"  # a password that was not encoded, or not ended: nobody can tell which part it is
+    user, colon, _ = login.partition(":")
+    shown = f"{user}:***@" if colon else "***@" if at else ""
+    bare = min((place.index(mark) for mark in "?#" if mark in place), default=len(place))
+    return f"{scheme}://{shown}{place[:bare]}{'?***' if bare < len(place) else ''}"
+
+
+def _only_hosts(place: str) -> bool:
+    """Whether what stands before the path can be hosts and ports."""
+    hosts = place.replace("?", "/").replace("#", "/").partition("/")[0]
+    ports = (host.rpartition("]")[2].partition(":")[2] for host in hosts.split(","))
+    return all(port.isdigit() or not port for port in ports)
 
 
 def _extra(name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, StringConstraints, field_validator, model_validator
 
+from workerpool_worker.settings.broker import BrokerSettings
 from workerpool_worker.settings.declare import known_url
 from workerpool_worker.settings.declare import setting as _setting
 from workerpool_worker.settings.messaging import MessagingSettings
@@ -19,20 +20,16 @@ KNOWN_QUEUES = ("email", "sms", "order", "payment")
 # Text messages cost money, so a worker is told to consume them.
 _DEFAULT_QUEUES = ("email", "order", "payment")
 _LONGEST_QUEUE_NAME = 253  # as in the WorkerPool resource
-_BROKER_SCHEMES = ("redis", "rediss", "sentinel")
 _DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
 
-class Settings(MessagingSettings, PaymentSettings, OwnJobsSettings):
+class Settings(BrokerSettings, MessagingSettings, PaymentSettings, OwnJobsSettings):
     """What one worker process runs with. Durations are in the unit their name ends with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    broker_url: str = _setting(
-        "redis://127.0.0.1:6379/0", "WORKERPOOL_BROKER_URL", "BROKER_URL", meaning="Redis the jobs wait in"
-    )
     state_dir: Path = _setting(Path(), "WORKERPOOL_STATE_DIR", meaning="folder of the default database")
     database_url: str = _setting("", "DATABASE_URL", meaning="SQL database of orders, effects and the sandbox's ledger")
     pool: Name | None = _setting(
@@ -82,11 +79,6 @@ class Settings(MessagingSettings, PaymentSettings, OwnJobsSettings):
         if not value or not all(value) or any(len(name) > _LONGEST_QUEUE_NAME for name in value):
             raise ValueError("must be queue names with commas between, such as email,order")
         return value
-
-    @field_validator("broker_url")
-    @classmethod
-    def _broker(cls, value: str) -> str:
-        return known_url(value, _BROKER_SCHEMES, "redis://host:6379/0")
 
     @field_validator("database_url")
     @classmethod
