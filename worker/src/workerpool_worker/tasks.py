@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Task, signals
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
-from pydantic import ValidationError
 
 from workerpool_worker.messages.headers import AWAITS_CLAIM, CUT_OFF
 from workerpool_worker.registry import JobSpec, all_jobs
 from workerpool_worker.runtime import outcomes
-from workerpool_worker.runtime.errors import EffectBusyError, InvalidJobError, TransientError
+from workerpool_worker.runtime.errors import EffectBusyError, TransientError
 from workerpool_worker.runtime.retry import backoff_of
 
 if TYPE_CHECKING:
@@ -81,25 +80,19 @@ def _run(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, A
 
 
 def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any]) -> Outcome:
-    from workerpool_worker.runtime.context import JobContext
-    from workerpool_worker.runtime.database import transient_outside_errors
+    from workerpool_worker.runtime.attempt import attempt
 
-    try:
-        message = spec.message.model_validate(arguments)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "arguments"
-        raise InvalidJobError(f"{where}: {first['msg']}") from None
-    with transient_outside_errors():
-        context = JobContext(
-            settings=settings,
-            engine=_engine(settings),
-            job_id=task.request.id,
-            redelivered=_cut_off_before(task.request),
-            publish=lambda job: _publish(task.app, job),
-        )
-        run: Callable[[JobContext, Job], Outcome] = _code(spec.code)
-        return run(context, message)
+    request = task.request
+    correlation_id = (request.headers or {}).get("correlation_id") or request.id
+    return attempt(
+        spec,
+        settings,
+        arguments,
+        job_id=request.id,
+        correlation_id=correlation_id,
+        redelivered=_cut_off_before(request),
+        publish=lambda job: _publish(task.app, job, correlation_id),
+    )
 
 
 def _try_again(task: Any, settings: Settings, error: Exception, ended: Callable[..., None]) -> None:
@@ -136,11 +129,18 @@ def _headers_after(request: Any, error: Exception) -> dict[str, Any]:
     return headers
 
 
-def _publish(app: Celery, job: Job) -> None:
+def _publish(app: Celery, job: Job, correlation_id: str) -> None:
     from kombu.exceptions import OperationalError
 
     try:
-        app.send_task(job.task, kwargs=job.arguments(), task_id=job.job_id, queue=job.queue, declare=())
+        app.send_task(
+            job.task,
+            kwargs=job.arguments(),
+            task_id=job.job_id,
+            queue=job.queue,
+            declare=(),
+            headers={"correlation_id": correlation_id},
+        )
     except (OperationalError, OSError) as error:
         raise TransientError(f"cannot publish {job.job_id}: {error}") from error
 

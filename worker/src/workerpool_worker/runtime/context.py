@@ -26,6 +26,7 @@ class JobContext:
         job_id: The Celery task's id.
         redelivered: Whether an earlier try was cut off and this message is the same one again.
         publish: Sends a follow-up job.
+        correlation_id: What the job belongs to; its follow-ups belong to the same. None: the job's own id.
     """
 
     settings: Settings
@@ -33,6 +34,7 @@ class JobContext:
     job_id: str
     redelivered: bool
     publish: Callable[[Job], None]
+    correlation_id: str | None = None
 
     def effect(
         self, key: str, params: object, *, takeover_after_s: float = 0.0
