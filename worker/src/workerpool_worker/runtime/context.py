@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Outcome = dict[str, object]
 
 
+def _untold(percent: float, message: str) -> None:
+    """Progress that nobody keeps."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobContext:
     """The world of one try of a job.
@@ -27,6 +31,7 @@ class JobContext:
         redelivered: Whether an earlier try was cut off and this message is the same one again.
         publish: Sends a follow-up job.
         correlation_id: What the job belongs to; its follow-ups belong to the same. None: the job's own id.
+        progress: Tells how far the job is: 0 to 100, and a short line for people.
     """
 
     settings: Settings
@@ -35,6 +40,7 @@ class JobContext:
     redelivered: bool
     publish: Callable[[Job], None]
     correlation_id: str | None = None
+    progress: Callable[[float, str], None] = _untold
 
     def effect(
         self, key: str, params: object, *, takeover_after_s: float = 0.0
