@@ -1,6 +1,6 @@
-"""The SQL side: one engine a process, and tables that many starting processes may create at once."""
+"""The SQL side: one engine a process, its tables in place."""
 
-# ruff: noqa: PLC0415 - the tables are defined upon this module; dialects are needed one at a time
+# ruff: noqa: PLC0415 - the versions of the tables build upon this module; dialects are needed one at a time
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from workerpool_worker.runtime.errors import TransientError
 metadata = sa.MetaData()
 
 _BUSY_MS = 15_000
+_READING = "workerpool_reading"
 _engines: dict[tuple[int, str], sa.Engine] = {}
 
 
@@ -27,7 +28,11 @@ def engine_for(url: str) -> sa.Engine:
     key = (os.getpid(), url)
     if key not in _engines:
         engine = make_engine(url)
-        create_tables(engine)
+        try:
+            create_tables(engine)
+        except BaseException:
+            engine.dispose()
+            raise
         _engines[key] = engine
     return _engines[key]
 
@@ -62,7 +67,8 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
 def _sqlite_begin(connection: sa.Connection) -> None:
     # A deferred transaction that reads, then writes, fails at once when another wrote in between, whatever the
     # busy timeout; IMMEDIATE waits for its turn first.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if not connection.get_execution_options().get(_READING):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _patiently(action: Any, tries: int = 50) -> None:
@@ -79,18 +85,18 @@ def _patiently(action: Any, tries: int = 50) -> None:
 
 
 def create_tables(engine: sa.Engine) -> None:
-    """Create those of the bundled jobs that are missing."""
-    import workerpool_worker.jobs.orders.tables
-    import workerpool_worker.jobs.payments.books
-    import workerpool_worker.jobs.payments.sandbox
-    import workerpool_worker.jobs.sms.sandbox
-    import workerpool_worker.runtime.idempotency  # noqa: F401 - each adds its tables to the metadata
+    """See to it that the tables are there, at this program's version; costs one SELECT where they are.
 
-    create_missing(engine, metadata)
+    Raises:
+        SchemaError: the database is one that this program cannot work with.
+    """
+    from workerpool_worker.store.schema import bring_up_to_date
+
+    bring_up_to_date(engine)
 
 
 def create_missing(engine: sa.Engine, tables: sa.MetaData) -> None:
-    """Create those of these tables that are not there; for a job's own too. Losing the race to another is fine."""
+    """Create those of these tables that are not there; for a job's own. Losing the race to another is fine."""
     for left in reversed(range(5)):
         try:
             tables.create_all(engine)
@@ -100,6 +106,13 @@ def create_missing(engine: sa.Engine, tables: sa.MetaData) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection that only reads: on SQLite it waits for no writer, and no writer for it."""
+    with engine.connect().execution_options(**{_READING: True}) as connection:
+        yield connection
 
 
 @contextmanager
