@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from celery import signals
 
 from workerpool_worker.runtime import health, logs, outcomes, process
+from workerpool_worker.runtime.shared_page import SharedPage
 
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
@@ -32,18 +33,24 @@ def run_worker(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     logs.configure(settings)
+    beside, page = None, SharedPage()
     if settings.health_port and settings.heartbeat:
-        health.serve_beside(settings.health_port, settings.heartbeat)
+        beside = health.serve_beside(settings.health_port, settings.heartbeat, page)
     # The container decides whom we run as; only JSON is read, which is what Celery's warnings are about.
     warnings.filterwarnings("ignore", message=".*superuser privileges.*")
     warnings.filterwarnings("ignore", message=".*specified gid or egid was not found.*")
     from workerpool_worker.app import create_app
+    from workerpool_worker.runtime import metrics, startup
     from workerpool_worker.runtime.heartbeat import heartbeat_of
 
     app = create_app(settings)
     heartbeat_of(app).begin()
     process.mark_main()
     outcomes.install()
+    startup.say(settings)
+    if beside is not None:
+        about = startup.fixed(settings)
+        metrics.begin(page, queues=settings.queues, tasks=app.tasks, fixed=about, also=beside.watch)
     name = settings.worker_name or f"{settings.pool or 'worker'}-{os.getpid()}@{socket.gethostname()}"
     worker = app.Worker(
         hostname=name if "@" in name else f"{name}@{socket.gethostname()}",
