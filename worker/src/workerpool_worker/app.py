@@ -14,6 +14,7 @@ from workerpool_worker.runtime import logs
 from workerpool_worker.runtime.delivery import delivery_config, pool_key
 from workerpool_worker.runtime.drain import DrainStep
 from workerpool_worker.runtime.heartbeat import Heartbeat, HeartbeatStep
+from workerpool_worker.runtime.metrics import MetricsStep
 from workerpool_worker.settings import Settings, load_settings
 
 
@@ -21,6 +22,7 @@ def create_app(settings: Settings) -> Celery:
     """An app for these settings, with every job registered and the consumer's own steps in place."""
     app = Celery("workerpool", set_as_current=True)
     app.conf.update(delivery_config(settings))
+    app.workerpool_broker = settings.broker  # type: ignore[attr-defined]
     app.workerpool_drain_seconds = settings.drain_seconds  # type: ignore[attr-defined]
     app.workerpool_heartbeat = Heartbeat(settings.heartbeat)  # type: ignore[attr-defined]
     # Without a pool's own keys the unacknowledged jobs are shared with workers that write no leases.
@@ -30,6 +32,7 @@ def create_app(settings: Settings) -> Celery:
     app.steps["consumer"].add(RecoveryStep)
     app.steps["consumer"].add(DrainStep)
     app.steps["consumer"].add(HeartbeatStep)
+    app.steps["consumer"].add(MetricsStep)
     headers.install()
     tasks.register(app, settings)
     tasks.preload_in_children(settings)

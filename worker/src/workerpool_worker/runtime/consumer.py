@@ -9,6 +9,8 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
+from workerpool_worker.runtime import metrics
+from workerpool_worker.runtime.broker_errors import reason
 from workerpool_worker.runtime.heartbeat import heartbeat_of
 
 _log = logging.getLogger("workerpool_worker.broker")
@@ -26,6 +28,7 @@ class PoolConsumer(Consumer):
 
         def between_tries() -> None:
             heartbeat.beat()
+            metrics.tick()
             maybe_shutdown()
 
         def on_error(error: Exception, _interval: float) -> None:
@@ -33,7 +36,7 @@ class PoolConsumer(Consumer):
             now = time.monotonic()
             if now - said >= _SECONDS_BETWEEN_LINES:
                 said = now
-                _log.warning("cannot reach the broker %s: %s; trying again", conn.as_uri(), error)
+                _log.warning("cannot reach the broker %s: %s; trying again", *self._broker_and(error))
 
         conn.ensure_connection(
             on_error, None, interval_start=0.1, interval_step=0.1, interval_max=0.5, callback=between_tries
@@ -43,3 +46,12 @@ class PoolConsumer(Consumer):
         if said > 0:
             _log.warning("reached the broker again after %.1f s", time.monotonic() - began)
         return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Say in one line what ended the connection; Celery does the rest."""
+        _log.warning("lost the broker %s: %s; connecting again", *self._broker_and(exc))
+        super().on_connection_error_after_connected(exc)
+
+    def _broker_and(self, error: BaseException) -> tuple[object, str]:
+        broker = self.app.workerpool_broker  # type: ignore[attr-defined]
+        return broker, reason(error, broker)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kombu import Queue
 
+from workerpool_worker.runtime.broker import CONNECT_S, connection_options
+
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
 
@@ -19,18 +21,12 @@ def pool_key(settings: Settings, name: str) -> str:
 
 def transport_options(settings: Settings) -> dict[str, Any]:
     """What kombu's Redis transport is told."""
-    options: dict[str, Any] = {
+    options: dict[str, Any] = connection_options(settings)["broker_transport_options"] | {
         # The last resort where the recovery by leases is off. Shorter than a job may take, it would run it twice.
         "visibility_timeout": settings.visibility_timeout_seconds,
         # kombu looks only every interval x throttle seconds: 100 s with its defaults.
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
-        # A Redis that went away without a word (failover, NAT) must not hang the worker.
-        "socket_connect_timeout": 3,
-        "socket_timeout": 10,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        "client_name": "workerpool-worker",
     }
     if settings.pool is not None:
         # In-flight jobs of each pool apart: its own count, and no other pool's visibility timeout can re-queue them.
@@ -108,14 +104,16 @@ def _running(settings: Settings) -> dict[str, Any]:
 
 
 def _connecting(settings: Settings) -> dict[str, Any]:
+    connection = connection_options(settings)
     return {
-        "broker_url": settings.broker_url,
+        "broker_url": connection["broker_url"],
+        "broker_transport": connection["broker_transport"],
         # A worker outlives its broker: no number of failures makes it leave.
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
-        "broker_connection_timeout": 3,
+        "broker_connection_timeout": CONNECT_S,
         # Publishing a follow-up job rides out a short break; a longer one fails the try, which comes back.
         "task_publish_retry_policy": {"max_retries": 4, "interval_start": 0.1, "interval_step": 0.3, "interval_max": 1},
     }

@@ -14,6 +14,7 @@ percent-encoded. No message made here repeats a part of the URL that may be a pa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 REDIS_PORT = 6379
@@ -89,9 +90,11 @@ def parse_broker_url(url: str) -> BrokerUrl:
     user, password = _login(parts.netloc.rpartition("@")[0])
     options = _options(parts.query)
     where = _where(scheme, parts)
-    database = where.pop("database") or options.pop("db", "")
+    database = where.database or options.get("db", "")
     return BrokerUrl(
-        **where,
+        hosts=where.hosts,
+        path=where.path,
+        service=where.service,
         database=_number(database, "database", _LAST_DATABASE) if database else 0,
         user=user,
         password=password,
@@ -137,24 +140,31 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
-def _where(scheme: str, parts: SplitResult) -> dict[str, object]:
+class _Where(NamedTuple):
+    hosts: tuple[tuple[str, int], ...]
+    path: str | None = None
+    service: str | None = None
+    database: str = ""
+
+
+def _where(scheme: str, parts: SplitResult) -> _Where:
     hosts = parts.netloc.rpartition("@")[2]
     if scheme == "unix":
         if hosts or not parts.path.strip("/"):
             raise ValueError("must name a socket, such as unix:///run/redis.sock?db=0")
-        return {"hosts": (), "path": unquote(parts.path), "database": ""}
+        return _Where((), path=unquote(parts.path))
     steps = parts.path.strip("/").split("/")
     if not scheme.endswith("+sentinel"):
         if len(steps) > 1 or "," in hosts:
             raise ValueError(f"must be a URL such as {_EXAMPLE}; {_ENCODE}")
-        return {"hosts": (_host(hosts, REDIS_PORT),), "database": steps[0]}
+        return _Where((_host(hosts, REDIS_PORT),), database=steps[0])
     if not steps[0] or len(steps) > 2:  # noqa: PLR2004 - the service and the database
         raise ValueError(f"must name the service after the hosts, such as {_SENTINEL_EXAMPLE}")
-    return {
-        "hosts": tuple(_host(host, SENTINEL_PORT) for host in hosts.split(",")),
-        "service": unquote(steps[0]),
-        "database": steps[1] if len(steps) > 1 else "",
-    }
+    return _Where(
+        tuple(_host(host, SENTINEL_PORT) for host in hosts.split(",")),
+        service=unquote(steps[0]),
+        database=steps[1] if len(steps) > 1 else "",
+    )
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
