@@ -1,7 +1,7 @@
 # The whole of how this project is used. Needs only make and python3 (3.11 or later); everything else is brought along.
 SHELL := /bin/sh
 RUN = .venv/bin
-PATHS = operator worker tests benchmarks tools
+PATHS = operator worker tests benchmarks tools examples
 
 .PHONY: help demo test test-chart e2e check format generate bench bench-operator kind-up kind-down kind-status images manifests clean
 

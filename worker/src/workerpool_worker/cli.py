@@ -1,4 +1,4 @@
-"""The command line: `workerpool-worker run | enqueue | stock | invoice | settings`."""
+"""The command line: `workerpool-worker run | enqueue | tasks | stock | invoice | settings`."""
 
 # ruff: noqa: PLC0415 - a command imports what it needs, so that none waits for what another needs
 
@@ -46,9 +46,11 @@ def main() -> None:
 def run(queues: str | None, concurrency: int | None) -> None:
     """Consume jobs until SIGTERM; this process is Celery's main process."""
     settings = settings_or_fail(queues=queues, concurrency=concurrency)
+    from workerpool_worker.job_commands import jobs_or_fail
     from workerpool_worker.runtime.health import PortError
     from workerpool_worker.runtime.run import run_worker
 
+    jobs_or_fail(settings)
     try:
         sys.exit(run_worker(settings))
     except PortError as error:
@@ -124,13 +126,16 @@ def on_database(settings: Settings) -> Iterator[Engine]:
         fail(f"cannot use the database {without_password(settings.database)}: {reason}; check DATABASE_URL")
 
 
-def _add_enqueue() -> None:
+def _add_commands() -> None:
     from workerpool_worker.enqueue import enqueue
+    from workerpool_worker.job_commands import enqueue_job, tasks
 
+    enqueue.add_command(enqueue_job)
     main.add_command(enqueue)
+    main.add_command(tasks)
 
 
-_add_enqueue()
+_add_commands()
 
 if __name__ == "__main__":
     main()

@@ -128,7 +128,7 @@ def rush(*, name: str, orders: int, payments: int, welcomes: int, stock: bool) -
 
     wanted = Rush(name=name, orders=orders, payments=payments, welcomes=welcomes)
     settings = settings_or_fail()
-    jobs = _checked(wanted.jobs)
+    jobs = checked(wanted.jobs)
     if not jobs:
         fail("a rush of nothing: name --orders, --payments or --welcomes", 2)
     if stock:
@@ -136,7 +136,7 @@ def rush(*, name: str, orders: int, payments: int, welcomes: int, stock: bool) -
 
         with on_database(settings) as engine:
             fill_up(engine, pieces(jobs), to=STOCK_EACH)
-    seconds = _sent(settings, jobs)
+    seconds = sent(settings, jobs)
     click.echo(
         f"{name}: {orders} orders, {payments} payments and {welcomes} welcome mails sent in {seconds:.2f} s, "
         f"{wanted.jobs_in_all} jobs in all"
@@ -158,15 +158,16 @@ def _send(count: int, business_id: str, make: Callable[[str], models.Job]) -> No
 
     settings = settings_or_fail()
     ids = [business_id] if count == 1 else [f"{business_id}-{number}" for number in range(1, count + 1)]
-    jobs = _checked(lambda: [make(id_) for id_ in ids])
-    seconds = _sent(settings, jobs)
+    jobs = checked(lambda: [make(id_) for id_ in ids])
+    seconds = sent(settings, jobs)
     if count == 1:
         click.echo(jobs[0].job_id)
     else:
         click.echo(f"{count} jobs sent in {seconds:.2f} s: {jobs[0].job_id} ... {jobs[-1].job_id}")
 
 
-def _checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
+def checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
+    """The jobs, or one line that names the field, and status 2."""
     from workerpool_worker.cli import fail
 
     try:
@@ -176,7 +177,7 @@ def _checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
         fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r})", 2)
 
 
-def _sent(settings: Settings, jobs: list[models.Job]) -> float:
+def sent(settings: Settings, jobs: list[models.Job]) -> float:
     """Send them all; the seconds it took."""
     from workerpool_worker.cli import fail
     from workerpool_worker.producer import BrokerUnreachableError, Producer

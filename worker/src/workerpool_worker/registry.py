@@ -83,15 +83,25 @@ def registered(named: tuple[str, ...] = ()) -> tuple[Registered, ...]:
     Raises:
         RegistryError: as for `all_jobs`.
     """
-    known = [Registered(spec, BUNDLED) for spec in JOBS]
+    known = tuple(Registered(spec, BUNDLED) for spec in JOBS)
     for place, source in _places(named):
-        for spec in checked(named_object(place, source), JobSpec, source):
-            entry = Registered(spec, source)
-            # A package that is installed and named by the variable as well brings its jobs once.
-            if all(spec != other.spec for other in known):
-                _refuse_a_second_of_its_name(entry, known)
-                known.append(entry)
-    return tuple(known)
+        known = added(known, named_object(place, source), source)
+    return known
+
+
+def added(known: tuple[Registered, ...], found: object, source: str) -> tuple[Registered, ...]:
+    """The table with the jobs of one source, a tuple of JobSpec or a function giving one, put in.
+
+    Raises:
+        RegistryError: as for `all_jobs`.
+    """
+    for spec in checked(found, JobSpec, source):
+        entry = Registered(spec, source)
+        # A package that is installed and named by the variable as well brings its jobs once.
+        if all(spec != other.spec for other in known):
+            _refuse_a_second_of_its_name(entry, known)
+            known = (*known, entry)
+    return known
 
 
 def _places(named: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -103,7 +113,7 @@ def _places(named: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield place, f"WORKERPOOL_JOBS ({place})"
 
 
-def _refuse_a_second_of_its_name(entry: Registered, known: list[Registered]) -> None:
+def _refuse_a_second_of_its_name(entry: Registered, known: tuple[Registered, ...]) -> None:
     message = entry.spec.message
     for other in known:
         if other.spec.message.task == message.task:

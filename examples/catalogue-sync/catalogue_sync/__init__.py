@@ -1,0 +1,1 @@
+"""Keeps the shop's articles as a supplier's feed has them."""
