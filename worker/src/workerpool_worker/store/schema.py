@@ -16,7 +16,7 @@ from sqlalchemy import exc
 
 from workerpool_worker.runtime.errors import TransientError
 
-HEAD = "1.2"
+HEAD = "1.3"
 """The version this program brings a database to."""
 
 VERSION_TABLE = "workerpool_schema"
@@ -116,6 +116,7 @@ def load_tables() -> sa.MetaData:
     import workerpool_worker.jobs.payments.books
     import workerpool_worker.jobs.payments.sandbox
     import workerpool_worker.jobs.sms.sandbox
+    import workerpool_worker.outbox.table
     import workerpool_worker.runtime.idempotency
     import workerpool_worker.store.tables  # noqa: F401 - each adds its tables to the metadata
     from workerpool_worker.runtime.database import metadata
