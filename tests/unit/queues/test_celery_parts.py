@@ -17,9 +17,10 @@ from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
 from workerpool_operator.queues.address import parse_address
 from workerpool_operator.queues.celery.heartbeats import Heartbeats
 from workerpool_operator.queues.celery.held import HeldKeys, HeldView
-from workerpool_operator.queues.celery.lists import WINDOW_JOBS, PriorityList, QueueLists
+from workerpool_operator.queues.celery.lists import WINDOW_JOBS, PriorityList
 from workerpool_operator.queues.celery.message import LARGE_BYTES, Message, parse_held, parse_listed
 from workerpool_operator.queues.celery.plan import FORGET_S, Parts, Plan
+from workerpool_operator.queues.celery.queue import QueueKeys
 from workerpool_operator.queues.celery.routes import Routes
 from workerpool_operator.queues.connection import Connection
 from workerpool_operator.queues.replies import explain, pack
@@ -103,14 +104,14 @@ def test_the_window_is_bounded_by_jobs_and_bytes() -> None:
 
 
 def test_one_wrong_list_makes_its_queue_unknown_and_passes() -> None:
-    queue = QueueLists("mail", "", (0, 3))
+    queue = QueueKeys("mail", "", (0, 3))
     wrong = ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
-    queue.see([2, listed(), wrong, wrong], NOW_S, cause)
-    depth, _ = queue.depth(NOW_S)
+    queue.see([0, 2, listed(), wrong, wrong], NOW_S, cause)
+    depth, *_ = queue.depth(NOW_S)
     assert depth == Unavailable(
         cause=Cause.WRONG_TYPE, message=r"redis:6379: key mail\x06\x163 is not a list: something else uses this name"
     )
-    queue.see([2, listed(), 0, None], NOW_S, cause)
+    queue.see([0, 2, listed(), 0, None], NOW_S, cause)
     assert queue.depth(NOW_S)[0] == QueueDepth(ready=2, oldest_job_s=0)
 
 
@@ -162,25 +163,25 @@ def one_list(name: str, *queues: str, **options: Any) -> QueueSource:
 def test_a_plan_keeps_what_it_knows_when_pools_come_and_go() -> None:
     parts = Parts()
     before = Plan([one_list("a", "mail")], parts)
-    before.see([1, listed(), 0, [], 0, []], NOW_S, cause)
+    before.see([0, 1, listed(), 0, [], 0, []], NOW_S, cause)
     after = Plan([one_list("b", "sms"), one_list("a", "mail", "mail")], parts)
-    after.see([0, None, 1, listed(), 0, [], 0, [], 0, []], NOW_S + 3, cause)
+    after.see([0, 0, None, 0, 1, listed(), 0, [], 0, [], 0, []], NOW_S + 3, cause)
     readings = after.readings(NOW_S + 3)
     assert readings[PoolKey(namespace="shop", name="a")] == PoolReading(
         queues={"mail": QueueDepth(ready=1, oldest_job_s=3)}, held=0
     )
-    assert after.count == 10
+    assert after.count == 12
 
 
 def test_a_pool_is_remembered_over_readings_it_is_not_in() -> None:
     parts, slow, quick = Parts(), one_list("slow", "mail", key_prefix="eu:"), one_list("quick", "sms")
     both = [slow, quick]
-    Plan(both, parts).see([1, listed(), 0, None, 0, [], 0, [], 0, [], 0, []], NOW_S, cause)
+    Plan(both, parts).see([0, 1, listed(), 0, 0, None, 0, [], 0, [], 0, [], 0, []], NOW_S, cause)
     for second in (1, 2, 3):
-        Plan([quick], parts).see([0, None, 0, [], 0, []], NOW_S + second, cause)
+        Plan([quick], parts).see([0, 0, None, 0, [], 0, []], NOW_S + second, cause)
         assert parts.prefixes == ("eu:", ""), "what heartbeats are listened to changed with the reading"
     again = Plan(both, parts)
-    again.see([1, listed(), 0, None, 0, [], 0, [], 0, [], 0, []], NOW_S + 4, cause)
+    again.see([0, 1, listed(), 0, 0, None, 0, [], 0, [], 0, [], 0, []], NOW_S + 4, cause)
     assert again.readings(NOW_S + 4)[slow.key] == PoolReading(
         queues={"mail": QueueDepth(ready=1, oldest_job_s=4)}, held=0
     )

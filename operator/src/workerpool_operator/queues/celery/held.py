@@ -80,8 +80,11 @@ class HeldKeys:
         unknown = [tag for tag in self._tags if tag not in self._known] if self.error is None else []
         return (pack("HMGET", self.hash_key, *unknown), unknown) if unknown else None
 
-    def answer(self, tags: list[bytes], values: list[bytes | None]) -> None:
+    def answer(self, tags: list[bytes], values: Any) -> None:
         """Take in the reply to :meth:`question`; a tag acknowledged meanwhile will be gone from the index as well."""
+        if not isinstance(values, list):
+            # Refused, or of another type meanwhile: the first numbers stand, only less finely split.
+            return
         for tag, value in zip(tags, values, strict=True):
             self._known[tag] = None if value is None else parse_held(value)
 

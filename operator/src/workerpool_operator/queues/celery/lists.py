@@ -1,4 +1,4 @@
-"""The waiting jobs of one queue: its priority lists, and what is remembered of each list's next job.
+"""The priority lists of a queue, and what is remembered of each list's next job.
 
 Each poll asks ``LLEN`` and ``LINDEX -1`` (the tail is next) of every list. What they do not tell costs one bounded
 ``LRANGE`` when it changed: how many of the jobs at the tail are not due yet (a worker that stopped put them back).
@@ -7,11 +7,11 @@ Each poll asks ``LLEN`` and ``LINDEX -1`` (the tail is next) of every list. What
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hiredis import ReplyError
 
-from workerpool_operator.core.observation import Cause, QueueDepth, Unavailable
+from workerpool_operator.core.observation import Unavailable
 from workerpool_operator.queues.celery.message import LARGE_BYTES, Message, parse_listed
 from workerpool_operator.queues.replies import pack
 
@@ -120,81 +120,3 @@ class PriorityList:
         ages = [m.age_s(now_s, seen_since_s=now_s) for m in known if m.is_due(now_s) and m.enqueued_at_s is not None]
         ready = max(0, self.length - len(due_in_s))
         return ListView(ready=ready, oldest_job_s=max(ages, default=None), due_in_s=tuple(due_in_s))
-
-
-class QueueLists:
-    """All priority lists of one queue. ``idle`` says that every one of them was empty at the last poll."""
-
-    __slots__ = ("_empty", "commands", "commands_changed", "error", "idle", "lists", "queue", "width")
-
-    def __init__(self, queue: str, key_prefix: str, priorities: tuple[int, ...]) -> None:
-        self.queue = queue
-        suffixes = [f"{PRIORITY_SEPARATOR}{step}" if step else "" for step in priorities or (0,)]
-        self.lists = tuple(PriorityList(f"{key_prefix}{queue}{suffix}") for suffix in suffixes)
-        self.width = 2 * len(self.lists)
-        self._empty = [0, None] * len(self.lists)
-        self.idle = True
-        self.error: Unavailable | None = None
-        self.commands = b"".join(one.commands for one in self.lists)
-        self.commands_changed = False
-
-    def see(self, replies: list[Any], now_s: float, explain: Explain) -> None:
-        """Take in this queue's part of the replies."""
-        if replies == self._empty:
-            if not self.idle:
-                self._rest()
-            return
-        self.idle, self.error = False, None
-        changed = False
-        for index, one in enumerate(self.lists):
-            length, tail = replies[2 * index], replies[2 * index + 1]
-            if length == 0 and tail is None and not one.length:
-                continue
-            if error := self._error(length, tail, one.key, explain):
-                one.forget()
-                self.error, changed = self.error or error, True
-                continue
-            changed |= one.see(length, tail, now_s)
-        if changed:
-            self._repack()
-
-    def questions(self, now_s: float) -> list[tuple[bytes, PriorityList]]:
-        """What is needed to know how many of its jobs are not due: commands, each with the list it is about."""
-        return [(command, one) for one in self.lists if one.length and (command := one.question(now_s))]
-
-    def depth(self, now_s: float) -> tuple[QueueDepth | Unavailable, tuple[float, ...]]:
-        """The queue's depth, and in how many seconds those of its jobs come due that are not due now."""
-        if self.error is not None:
-            return self.error, ()
-        ready = 0
-        oldest_job_s: float | None = None
-        due_in_s: tuple[float, ...] = ()
-        for one in self.lists:
-            if not one.length:
-                continue
-            view = one.view(now_s)
-            ready += view.ready
-            due_in_s += view.due_in_s
-            if view.oldest_job_s is not None and (oldest_job_s is None or view.oldest_job_s > oldest_job_s):
-                oldest_job_s = view.oldest_job_s
-        return QueueDepth(ready=ready, oldest_job_s=oldest_job_s), due_in_s
-
-    def _rest(self) -> None:
-        self.idle, self.error = True, None
-        for one in self.lists:
-            one.forget()
-        self._repack()
-
-    def _repack(self) -> None:
-        commands = b"".join(one.commands for one in self.lists)
-        self.commands_changed = commands != self.commands
-        self.commands = commands
-
-    @staticmethod
-    def _error(length: Any, tail: Any, key: str, explain: Explain) -> Unavailable | None:
-        for reply, command in ((length, "LLEN"), (tail, "LINDEX")):
-            if isinstance(reply, ReplyError):
-                return explain(reply, command, key, "list")
-        if not isinstance(length, int) or not isinstance(tail, (bytes, int, type(None))):
-            return Unavailable(cause=Cause.BAD_REPLY, message=f"the length of {key} is not a number")
-        return None

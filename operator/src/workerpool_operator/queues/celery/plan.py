@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from workerpool_operator.core.observation import QueueDepth, Unavailable
 from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
+from workerpool_operator.queues.celery.delayed import DUE_LIMIT, Question
 from workerpool_operator.queues.celery.held import HeldKeys, HeldView
-from workerpool_operator.queues.celery.lists import Explain, QueueLists
+from workerpool_operator.queues.celery.lists import Explain
+from workerpool_operator.queues.celery.queue import QueueKeys
 from workerpool_operator.queues.celery.routes import Routes
 
-DUE_LIMIT = 1024
 FORGET_S = 600.0
 """A pool that was not asked about for so long is forgotten: ten times the longest interval a pool may have."""
 _EMPTY = QueueDepth(ready=0)
+_IDLE: tuple[QueueDepth, int, tuple[float, ...]] = (_EMPTY, 0, ())
 _NO_VIEW = HeldView()
-Question = tuple[bytes, Callable[[list[Any]], None]]
-"""A command, and what takes in its reply."""
 SharedViews = dict[int, dict[str, HeldView] | Unavailable]
 """By the identity of the shared keys: their held jobs by queue, or why they are not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolPlan:
-    """Where the parts of one pool are. ``resting`` is its reading while nothing waits and nothing is held."""
+    """Where the parts of one pool are. ``resting`` is its reading while nothing waits, is delayed or is held."""
 
     key: PoolKey
-    queues: tuple[QueueLists, ...]
+    queues: tuple[QueueKeys, ...]
     own: HeldKeys
     shared: HeldKeys
     prefix: str
@@ -42,22 +43,23 @@ class PoolPlan:
             return self.resting
         depths: dict[str, QueueDepth | Unavailable] = {}
         due_in_s: list[float] = []
+        waiting = 0
         for queue in self.queues:
-            depths[queue.queue], times = (_EMPTY, ()) if queue.idle else queue.depth(now_s)
-            if times:
+            depths[queue.queue], scheduled, times = _IDLE if queue.idle else queue.depth(now_s)
+            if scheduled:
+                waiting += scheduled
                 due_in_s.extend(times)
-        listed = len(due_in_s)
         if none_held:
-            return PoolReading(queues=depths, held=0, scheduled=listed, due_in_s=_soonest(due_in_s))
+            return PoolReading(queues=depths, held=0, scheduled=waiting, due_in_s=_soonest(due_in_s))
         views = self._views(now_s, shared)
         if isinstance(views, Unavailable):
-            return PoolReading(queues=depths, held=views, scheduled=listed, due_in_s=_soonest(due_in_s))
+            return PoolReading(queues=depths, held=views, scheduled=waiting, due_in_s=_soonest(due_in_s))
         for view in views:
             due_in_s.extend(view.due_in_s)
         return PoolReading(
             queues=depths,
             held=sum(view.held for view in views),
-            scheduled=listed + sum(view.scheduled for view in views),
+            scheduled=waiting + sum(view.scheduled for view in views),
             due_in_s=_soonest(due_in_s),
             vanished=sum(view.vanished for view in views),
         )
@@ -80,7 +82,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.pools: dict[QueueSource, PoolPlan] = {}
-        self.queues: dict[tuple[str, str, tuple[int, ...]], QueueLists] = {}
+        self.queues: dict[tuple[str, str, tuple[int, ...]], QueueKeys] = {}
         self.held: dict[str, HeldKeys] = {}
         self.shared: dict[str, HeldKeys] = {}
         self.routes: dict[str, Routes] = {}
@@ -126,10 +128,10 @@ class Parts:
             resting=PoolReading(queues=dict.fromkeys(source.queues, _EMPTY), held=0),
         )
 
-    def _queue(self, name: str, source: QueueSource) -> QueueLists:
+    def _queue(self, name: str, source: QueueSource) -> QueueKeys:
         identity = (source.key_prefix, name, source.priorities)
         if identity not in self.queues:
-            self.queues[identity] = QueueLists(name, source.key_prefix, source.priorities)
+            self.queues[identity] = QueueKeys(name, source.key_prefix, source.priorities)
         return self.queues[identity]
 
     def _keys(self, hash_key: str) -> HeldKeys:
@@ -150,7 +152,7 @@ class Plan:
         self.names = {queue.queue for queue in parts.queues.values()}
         # The shared keys come last, so that every list is read before them.
         self.held = tuple(dict.fromkeys((*(pool.own for pool in self.pools), *self.shared.values())))
-        self.count = sum(queue.width for queue in self.queues) + 2 * len(self.held)
+        self.count = self._width()
         self._held_commands = b"".join(held.commands for held in self.held)
         self._packed = b""
 
@@ -162,12 +164,14 @@ class Plan:
             for queue in changed:
                 queue.commands_changed = False
             self._packed = b"".join(queue.commands for queue in self.queues) + self._held_commands
+            self.count = self._width()
         return self._packed
 
     def see(self, replies: list[Any], now_s: float, explain: Explain) -> None:
         """Give every part its replies."""
         at = 0
         for queue in self.queues:
+            # What it says may change its width, from the next reading on.
             end = at + queue.width
             queue.see(replies[at:end], now_s, explain)
             at = end
@@ -175,7 +179,7 @@ class Plan:
             held.see(replies[at], replies[at + 1], explain)
             at += 2
 
-    def questions(self, now_s: float) -> list[Question]:
+    def questions(self, now_s: float, explain: Explain) -> list[Question]:
         """What the replies so far leave open; empty when they say nothing new."""
         questions: list[Question] = []
         for held in self.held:
@@ -187,10 +191,16 @@ class Plan:
                 routes = self.routes[prefix]
                 asked_for = routes.questions(held.messages, now_s)
                 questions.extend((command, partial(routes.answer, exchange)) for exchange, command in asked_for)
-        for queue in self.queues:
-            if not queue.idle:
-                questions.extend((command, one.answer) for command, one in queue.questions(now_s))
+        awake = [queue for queue in self.queues if not queue.idle]
+        for queue in awake:
+            questions.extend(queue.questions(now_s))
+        # There may be more of these than fit into one reading: those that waited longest come first.
+        for delayed in sorted([queue.delayed for queue in awake if queue.delayed.size], key=attrgetter("asked_s")):
+            questions.extend(delayed.questions(now_s, explain))
         return questions
+
+    def _width(self) -> int:
+        return sum(queue.width for queue in self.queues) + 2 * len(self.held)
 
     def readings(self, now_s: float) -> dict[PoolKey, PoolReading | Unavailable]:
         """Every pool's reading."""

@@ -18,16 +18,18 @@ from workerpool_operator.queues.replies import explain
 
 _QUESTIONS_A_ROUND = 256
 _MORE_ROUNDS = 2
-"""The second is for the bindings of an exchange first met in the messages that the first brought."""
+"""The second is for the bindings of an exchange first met in the messages that the first brought, and for a count of
+delayed jobs that the first found to be more than it could bring."""
 
 
 class CeleryReader:
     """A :class:`~workerpool_operator.ports.QueueReader` for Celery's layout (see this package).
 
     A reading is one round trip. When it finds something new that its replies do not explain (a tag never seen, jobs at
-    the tail of a list that are not due), a second one of bounded size follows in the same reading; an idle or unchanged
-    broker never causes it. (A third follows once for each exchange other than the default one.) There is no Lua, and
-    nothing that walks the key space.
+    the tail of a list that are not due, other delayed jobs than before), a second one of bounded size follows in the
+    same reading; an idle or unchanged broker causes none, delayed jobs one every ten seconds. (A third follows once for
+    each exchange other than the default one, and while more delayed jobs are past due than are known one by one.) There
+    is no Lua, and nothing that walks the key space.
 
     Args:
         url: The broker's URL; one that cannot be used makes every reading ``NotConfigured``.
@@ -114,14 +116,12 @@ class CeleryReader:
     async def _ask_more(self, connection: Connection) -> int:
         asked = 0
         for _ in range(_MORE_ROUNDS):
-            questions = self._plan.questions(self._clock())[:_QUESTIONS_A_ROUND]
+            questions = self._plan.questions(self._clock(), self._explain)[:_QUESTIONS_A_ROUND]
             if not questions:
                 break
             replies = await connection.execute(b"".join(command for command, _ in questions), len(questions))
             for (_, answer), reply in zip(questions, replies, strict=True):
-                # Refused, or of another type meanwhile: the first numbers stand, only less finely split.
-                if isinstance(reply, list):
-                    answer(reply)
+                answer(reply)
             asked += len(questions)
         return asked
 

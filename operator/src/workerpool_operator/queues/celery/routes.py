@@ -48,8 +48,10 @@ class Routes:
         self._asked_s.update(dict.fromkeys(due[:_EXCHANGES_MAX], now_s))
         return [(one, pack("SMEMBERS", f"{self._key_prefix}_kombu.binding.{one}")) for one in due[:_EXCHANGES_MAX]]
 
-    def answer(self, exchange: str, members: Collection[object]) -> None:
-        """Take in the reply about one exchange."""
+    def answer(self, exchange: str, members: object) -> None:
+        """Take in the reply about one exchange; refused, its messages keep the best guess."""
+        if not isinstance(members, list):
+            return
         if exchange not in self._bindings and len(self._bindings) >= _EXCHANGES_MAX:
             return
         rows = [m.decode(errors="replace").split(_SEPARATOR) for m in members if isinstance(m, bytes)]
