@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from celery import Celery
 
 from workerpool_worker.effects import EffectsReader
 from workerpool_worker.producer import Producer
@@ -72,6 +73,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.producer = Producer(self.url)
+        # For messages that the producer would refuse to make.
+        self.celery = Celery("bench", broker=self.url, set_as_current=False)
         self.redis = redis.Redis.from_url(self.url, decode_responses=True)
         self.effects = EffectsReader(f"sqlite:///{self.folder / 'workerpool.db'}")
 
@@ -132,5 +135,6 @@ class Bench:
         for worker in self.workers:
             worker.kill_group()
         self.producer.close()
+        self.celery.close()
         self.redis.close()
         self.effects.close()

@@ -54,7 +54,7 @@ def test_a_job_popped_while_the_only_slot_is_taken_goes_to_another_worker(bench:
     # The retry's time comes while a BRPOP is pending; the job it pops then must not wait behind the retry.
     mailbox.answers["later@example.org"] = "451 not now"
     slow = bench.start(SANDBOX_LATENCY_MS=8_000, WORKERPOOL_QUEUES="payment,email", WORKERPOOL_RETRY_BASE_MS=1).ready()
-    bench.producer._app.send_task(
+    bench.celery.send_task(
         "payment.process", kwargs=Payment(id="p1", amount_minor=5).arguments(), queue="payment", countdown=0.6
     )
     until(lambda: bench.unacked() == 1, what=bench.logs)
@@ -79,7 +79,7 @@ def test_a_redis_out_of_memory_keeps_the_job_where_it_is(bench: Bench) -> None:
 def test_priorities_and_several_queues_are_all_served(bench: Bench, mailbox: Mailbox) -> None:
     for priority in (0, 3, 6, 9):
         message = Email(id=f"m{priority}", to="a@example.org", subject="s", text="t")
-        bench.producer._app.send_task(message.task, kwargs=message.arguments(), queue="email", priority=priority)
+        bench.celery.send_task(message.task, kwargs=message.arguments(), queue="email", priority=priority)
     bench.producer.send_many([Payment(id=f"p{number}", amount_minor=500) for number in range(4)])
     bench.start().ready()
     until(lambda: len(mailbox.mails) == 4 and len(bench.charges()) == 4, what=bench.logs)

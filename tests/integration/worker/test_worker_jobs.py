@@ -159,8 +159,8 @@ def test_refused_for_good_and_refused_for_now(bench: Bench, mailbox: Mailbox) ->
 
 def test_a_message_that_is_no_job_fails_without_harm(bench: Bench) -> None:
     worker = bench.start().ready()
-    bench.producer._app.send_task("email.send", kwargs={"id": "x"}, task_id="odd", queue="email")
-    bench.producer._app.send_task("email.nonsense", task_id="unknown", queue="email")
+    bench.celery.send_task("email.send", kwargs={"id": "x"}, task_id="odd", queue="email")
+    bench.celery.send_task("email.nonsense", task_id="unknown", queue="email")
     bench.producer.email(Email(id="good", to="a@example.org", subject="Hi", text="Hi"))
     until(lambda: ("email-good", "sent") in worker.outcomes() and bench.all_done(), what=bench.logs)
     assert ("odd", "failed") in worker.outcomes()

@@ -24,7 +24,7 @@ class Fetching(SafeFetch):
             handlers={},
             _in_poll=None,
         )
-        super().__init__(channel, lambda: self.told.append("hand over"))
+        super().__init__(channel, lambda: self.told.append("hand over"), max_bytes=1000)
 
     def _fetch(self) -> bool:
         if not self.jobs:

@@ -6,49 +6,25 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from workerpool_worker.jobs.email.addresses import checked_address
 from workerpool_worker.jobs.orders.invoice import render_invoice
 from workerpool_worker.messages import headers
 from workerpool_worker.models import Order, OrderLine
-from workerpool_worker.runtime import errors, outcomes, process
+from workerpool_worker.runtime import errors, outcomes
 from workerpool_worker.runtime.errors import MailRefusedError
 from workerpool_worker.runtime.logs import JsonLines, TextLines
-from workerpool_worker.runtime.retry import Backoff, backoff_of
-from workerpool_worker.settings import load_settings
 
 pytestmark = pytest.mark.unit
-
-
-@given(retries=st.integers(0, 10_000), random=st.floats(0, 1, exclude_max=True))
-def test_a_delay_is_jittered_fully_and_never_above_the_cap(retries: int, random: float) -> None:
-    delay = Backoff(base_s=0.5, cap_s=30, max_retries=5).delay_s(retries, random)
-    assert 0 <= delay <= min(30, 0.5 * 2 ** min(retries, 40))
-
-
-def test_the_cap_stays_below_the_visibility_timeout() -> None:
-    settings = load_settings({"WORKERPOOL_RETRY_CAP_MS": "9000000"})
-    assert backoff_of(settings).cap_s < settings.visibility_timeout_seconds
 
 
 def test_a_first_sending_is_stamped_and_a_retry_keeps_the_stamp() -> None:
     first: dict[str, object] = {}
     headers._stamp(headers=first)
     assert first["enqueued_at"] == pytest.approx(time.time(), abs=1)
-    again: dict[str, object] = {"enqueued_at": 5.0, "cut_off": True}
+    again: dict[str, object] = {"enqueued_at": 5.0}
     headers._stamp(headers=again)
     assert again == {"enqueued_at": 5.0}
-
-
-def test_what_the_main_process_sends_replaces_a_job_whose_child_died(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_main_pid", None)
-    assert not process.is_main()
-    process.mark_main()
-    sent: dict[str, object] = {}
-    headers._stamp(headers=sent)
-    assert sent["cut_off"] is True
 
 
 def test_the_error_tree_in_the_docstring_is_the_tree_there_is() -> None:

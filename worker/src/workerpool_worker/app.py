@@ -9,6 +9,7 @@ from celery import Celery, signals
 from workerpool_worker import tasks
 from workerpool_worker.messages import headers
 from workerpool_worker.messages.fetch import FetchStep
+from workerpool_worker.messages.promote import PromoteStep
 from workerpool_worker.messages.recovery import RecoveryStep
 from workerpool_worker.runtime import logs
 from workerpool_worker.runtime.delivery import delivery_config, pool_key
@@ -22,6 +23,7 @@ def create_app(settings: Settings) -> Celery:
     """An app for these settings, with every job registered and the consumer's own steps in place."""
     app = Celery("workerpool", set_as_current=True)
     app.conf.update(delivery_config(settings))
+    app.workerpool_settings = settings  # type: ignore[attr-defined]
     app.workerpool_broker = settings.broker  # type: ignore[attr-defined]
     app.workerpool_drain_seconds = settings.drain_seconds  # type: ignore[attr-defined]
     app.workerpool_heartbeat = Heartbeat(settings.heartbeat)  # type: ignore[attr-defined]
@@ -29,6 +31,7 @@ def create_app(settings: Settings) -> Celery:
     if settings.pool is not None:
         app.workerpool_holders_key = pool_key(settings, "holders")  # type: ignore[attr-defined]
     app.steps["consumer"].add(FetchStep)
+    app.steps["consumer"].add(PromoteStep)
     app.steps["consumer"].add(RecoveryStep)
     app.steps["consumer"].add(DrainStep)
     app.steps["consumer"].add(HeartbeatStep)

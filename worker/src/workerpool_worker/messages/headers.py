@@ -1,8 +1,9 @@
 """Headers of our own on every job.
 
-`enqueued_at`: unix seconds of the first sending. Celery stamps no time, and the autoscaler needs the age of what waits.
-`cut_off`: this message was sent in place of one whose child process died, so that try's claims are nobody's any more.
-`awaits_claim`: this try was put off because of the claim of an earlier one that was cut off, and may take that claim.
+`enqueued_at`: Unix seconds of the first sending. Celery stamps no time, and the autoscaler needs the age of what waits.
+`correlation_id`: what a job belongs to; the jobs it sends carry it on. Without one, the job's own id.
+`due_at`: Unix seconds at which a delayed job came due, noted by the worker that fetched it.
+`workerpool`: what happened to this job so far, written by the workers only: `messages.history`.
 """
 
 from __future__ import annotations
@@ -12,26 +13,21 @@ from typing import Any
 
 from celery import signals
 
-from workerpool_worker.runtime.process import is_main
-
 ENQUEUED_AT = "enqueued_at"
-CUT_OFF = "cut_off"
-AWAITS_CLAIM = "awaits_claim"
+CORRELATION_ID = "correlation_id"
+DUE_AT = "due_at"
+
+
+def fresh(correlation_id: str) -> dict[str, Any]:
+    """The headers of a job that is sent now for the first time."""
+    return {ENQUEUED_AT: time.time(), CORRELATION_ID: correlation_id}
 
 
 def install() -> None:
-    """Stamp every job this process sends."""
+    """Stamp whatever this process sends: for a worker, whose jobs may send others in Celery's own way."""
     signals.before_task_publish.connect(_stamp, dispatch_uid="workerpool-headers")
 
 
 def _stamp(headers: dict[str, Any] | None = None, **_: object) -> None:
-    if headers is None:
-        return
-    # setdefault: a retry carries the first sending's time along.
-    headers.setdefault(ENQUEUED_AT, time.time())
-    # Jobs publish from children: the main process itself only replaces a job whose child died.
-    if is_main():
-        headers[CUT_OFF] = True
-    else:
-        # A retry carries this along too, but the try before it ended in order.
-        headers.pop(CUT_OFF, None)
+    if headers is not None:
+        headers.setdefault(ENQUEUED_AT, time.time())

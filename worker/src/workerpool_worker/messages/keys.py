@@ -4,8 +4,8 @@
 - `workerpool:delayed:{queue}:messages`: hash, tag -> list it goes to, a line feed, kombu's message as JSON.
 - `workerpool:dead-letters:{queue}`: sorted set, letter id -> Unix seconds at which it died.
 - `workerpool:dead-letters:{queue}:letters`: hash, letter id -> the letter as JSON.
+- `workerpool:dead-letters:{queue}:messages`: hash, letter id -> the message just as it lay in the queue.
 - `workerpool:dead-letter-queues`: set of the queues that have ever had one.
-- `workerpool:losses:{job id}`: how often a worker or child died with this job in its hands; expires.
 - `workerpool:cron`: hash, schedule -> Unix seconds of the occurrence that was put in last.
 - `workerpool:limit:{kind}:{name}`: a rate limit's theoretical arrival time, for `queue` and `provider`; expires.
 """
@@ -36,9 +36,9 @@ def dead_letter_bodies(queue: str) -> str:
     return f"{dead_letters(queue)}:letters"
 
 
-def losses(job_id: str) -> str:
-    """The counter of how often a job was lost with its worker."""
-    return f"workerpool:losses:{job_id}"
+def dead_letter_messages(queue: str) -> str:
+    """The hash of their messages."""
+    return f"{dead_letters(queue)}:messages"
 
 
 def limit(kind: str, name: str) -> str:

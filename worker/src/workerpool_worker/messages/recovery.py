@@ -9,8 +9,10 @@ lease claims belongs to nobody and goes back to its queue:
 - else after it has been seen unclaimed for as long as a lease lives. Its worker may have fetched it after it
   last wrote its lease, and the time of the fetch is another host's clock, so only our own clock counts here.
 
-Times in leases are Redis's. The move is kombu's `restore_by_tag`: WATCH, then one transaction that removes the tag and
-puts the message back, so of two workers that recover the same tag one moves it and the other finds nothing.
+Times in leases are Redis's. The move is one script that removes the tag and puts the message into its next place, so
+of two workers that recover the same tag one moves it and the other finds nothing.
+
+A job that loses its worker again and again goes to the dead letters: `messages.ending`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from typing import Any
 
 from celery import bootsteps
 
+from workerpool_worker.messages import wire
+from workerpool_worker.messages.ending import Cause, Endings, Loss
+from workerpool_worker.runtime import outcomes
 from workerpool_worker.runtime.drain import held_tags
 
 LEASE_S = 6.0
@@ -107,6 +112,8 @@ class Recovery:
     holders_key: str
     held: Callable[[], frozenset[str]]
     qos: Any
+    endings: Endings
+    reconnected: bool = False
     worker_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _seen: dict[str, float] = field(default_factory=dict)
 
@@ -134,16 +141,46 @@ class Recovery:
         )
         self._seen = found.watch
         for tag in found.restore:
-            self._restore(tag)
+            # Held by myself before I lost the connection, or by anybody while Redis was away: no job's fault.
+            self._restore(tag, counts=not (starting and self.reconnected))
         # Only now: had we died before the restore, the lease would still have told the next worker what to do.
         if found.expired:
             with self.qos.channel.conn_or_acquire() as client:
                 client.hdel(self.holders_key, *found.expired)
 
-    def _restore(self, tag: str) -> None:
-        # The one place a lost job comes back: bounding how often one may kill its worker belongs here.
-        self.qos.restore_by_tag(tag)
-        _log.warning("restored a job whose worker is gone", extra={"fields": {"tag": tag}})
+    def _restore(self, tag: str, *, counts: bool) -> None:
+        payload = self._read(tag)
+        if payload is None:
+            return
+        cause = Cause(error="WorkerLost", text="the worker died while it had the job")
+        if not counts:
+            again = self.endings.give_back(payload)
+        else:
+            loss = self.endings.lost(payload, cause)
+            again = loss is Loss.AGAIN
+            outcomes.orphan_found(payload["headers"], wire.queue_of(payload), loss.value)
+        if again:
+            fields = {"tag": tag, "job_id": payload["headers"].get("id")}
+            _log.warning("restored a job whose worker is gone", extra={"fields": fields})
+
+    def _read(self, tag: str) -> wire.Payload | None:
+        """The message of a tag that nobody claims; None where it is gone, or none, which buries it."""
+        with self.qos.channel.conn_or_acquire() as client:
+            raw = client.hget(self.qos.unacked_key, tag)
+            if raw is None:
+                # An index entry without a message: a worker was killed between kombu's two commands.
+                client.zrem(self.qos.unacked_index_key, tag)
+                return None
+        try:
+            payload, exchange, routing_key = json.loads(raw)
+            payload["properties"]["delivery_info"]["queue"] = self.qos.channel.queue_of(exchange, routing_key)
+        except (ValueError, KeyError, TypeError) as error:
+            self.endings.bury_unreadable(tag, raw, f"a held message cannot be read: {error}")
+            return None
+        if not isinstance(payload.get("headers"), dict):
+            self.endings.bury_unreadable(tag, json.dumps(payload), "it is JSON, but no message of Celery's")
+            return None
+        return dict(payload)
 
     def release(self) -> None:
         """Drop the lease at a graceful stop, when nothing is held any more."""
@@ -154,7 +191,7 @@ class Recovery:
 class RecoveryStep(bootsteps.StartStopStep):
     """Runs the recovery from the consumer's event loop. Set `holders_key` on the app to turn it on."""
 
-    requires = ("celery.worker.consumer.tasks:Tasks",)
+    requires = ("workerpool_worker.messages.fetch:FetchStep",)
 
     def __init__(self, c: Any, **kwargs: Any) -> None:
         super().__init__(c, **kwargs)
@@ -162,6 +199,7 @@ class RecoveryStep(bootsteps.StartStopStep):
         self.enabled = self.holders_key is not None
         self._id = uuid.uuid4().hex
         self._recovery: Recovery | None = None
+        self._started = False
         self._timer: Any = None
 
     def start(self, c: Any) -> None:
@@ -170,8 +208,14 @@ class RecoveryStep(bootsteps.StartStopStep):
             return
         qos = c.task_consumer.channel.qos
         self._recovery = Recovery(
-            holders_key=self.holders_key, held=lambda: held_tags(qos), qos=qos, worker_id=self._id
+            holders_key=self.holders_key,
+            held=lambda: held_tags(qos),
+            qos=qos,
+            endings=c.task_consumer.channel.endings,
+            reconnected=self._started,
+            worker_id=self._id,
         )
+        self._started = True
         self._guarded(self._recovery.tick, starting=True)
         self._timer = c.timer.call_repeatedly(TICK_S, self._guarded, (self._recovery.tick,))
 

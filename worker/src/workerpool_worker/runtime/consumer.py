@@ -9,7 +9,10 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
-from workerpool_worker.runtime import metrics
+from workerpool_worker.messages import wire
+from workerpool_worker.messages.ending import Cause
+from workerpool_worker.messages.history import History
+from workerpool_worker.runtime import metrics, outcomes
 from workerpool_worker.runtime.broker_errors import reason
 from workerpool_worker.runtime.heartbeat import heartbeat_of
 
@@ -51,6 +54,32 @@ class PoolConsumer(Consumer):
         """Say in one line what ended the connection; Celery does the rest."""
         _log.warning("lost the broker %s: %s; connecting again", *self._broker_and(exc))
         super().on_connection_error_after_connected(exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Not a message of Celery's: to the dead letters, where Celery would drop it."""
+        self._bury(message, "UnreadableMessage", "it is JSON, but no job of Celery's")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002
+        """No such task here: to the dead letters, from which a worker that knows it may take it."""
+        task = message.headers.get("task")
+        self._bury(message, "UnknownTask", f"no task of the name {task!r} is known here; `tasks` lists them")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002
+        """A job that cannot be read, or whose content is of a kind nobody should read (a pickle)."""
+        self._bury(message, type(exc).__name__, str(exc))
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        """The same for what cannot be decoded."""
+        self._bury(message, type(exc).__name__, str(exc))
+
+    def _bury(self, message: Any, error: str, text: str) -> None:
+        payload = message._raw  # noqa: SLF001 - kombu's name for what came
+        if not isinstance(payload.get("headers"), dict):
+            payload = {**payload, "headers": {}}
+        endings = message.channel.endings
+        endings.bury(payload, History(), Cause(error=error, text=text))
+        headers = payload["headers"]
+        outcomes.message_buried(wire.queue_of(payload), headers.get("task"), headers.get("id"), f"{error}: {text}")
 
     def _broker_and(self, error: BaseException) -> tuple[object, str]:
         broker = self.app.workerpool_broker  # type: ignore[attr-defined]

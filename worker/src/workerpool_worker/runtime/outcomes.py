@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from celery import signals
-
-from workerpool_worker.messages.headers import ENQUEUED_AT
-from workerpool_worker.runtime.process import is_main
+from workerpool_worker.messages import wire
+from workerpool_worker.messages.headers import DUE_AT, ENQUEUED_AT
+from workerpool_worker.runtime import metrics
+from workerpool_worker.runtime.limits import RateLimit
 
 _log = logging.getLogger("workerpool_worker.jobs")
 
@@ -20,7 +21,7 @@ def job_ended(request: Any, task: str, outcome: str, *, seconds: float | None = 
     Args:
         request: Celery's request of the try.
         task: The task's name.
-        outcome: One word: what the job answered, or "failed", "retried", "requeued", "cut_off".
+        outcome: One word: what the job answered, or "failed", "retried", "deferred".
         seconds: How long the try ran.
         more: Further fields; those that are None are left out.
     """
@@ -33,9 +34,9 @@ def job_ended(request: Any, task: str, outcome: str, *, seconds: float | None = 
 
 
 def waited_s(request: Any, ran_s: float) -> float | None:
-    """Seconds from the first sending until the try began; None when the message says no time."""
-    sent = (getattr(request, "headers", None) or {}).get(ENQUEUED_AT)
-    return round(max(time.time() - ran_s - sent, 0.0), 3) if isinstance(sent, int | float) else None
+    """Seconds a job waited past its time, until the try began; None when the message says no time."""
+    waited = _waited_s(getattr(request, "headers", None) or {}, time.time() - ran_s)
+    return None if waited is None else round(waited, 3)
 
 
 def preload_failed(error: Exception) -> None:
@@ -43,31 +44,61 @@ def preload_failed(error: Exception) -> None:
     _log.warning("not ready yet: %s: %s", type(error).__name__, error)
 
 
-def install() -> None:
-    """Report what only the main process sees: lost children, the hard time limit, messages that are no job of ours."""
-    signals.task_failure.connect(_on_failure, dispatch_uid="workerpool-failure")
-    signals.task_retry.connect(_on_retry, dispatch_uid="workerpool-retry")
-    signals.task_unknown.connect(_on_unknown, dispatch_uid="workerpool-unknown")
-
-
-def _on_failure(sender: Any = None, task_id: str = "", exception: Any = None, **_: object) -> None:
-    if is_main():
-        text = f"{type(exception).__name__}: {exception}"
-        _log.error(
-            "job failed",
-            extra={"fields": {"job_id": task_id, "task": sender.name, "outcome": "failed", "error": text}},
-        )
-
-
-def _on_retry(sender: Any = None, request: Any = None, reason: Any = None, **_: object) -> None:
-    if is_main():
-        job_ended(request, sender.name, "cut_off", error=str(reason))
-
-
-def _on_unknown(name: str = "", id: str = "", **_: object) -> None:  # noqa: A002 - Celery's name
-    _log.error(
-        "job failed", extra={"fields": {"job_id": id, "task": name, "outcome": "failed", "error": "no such task"}}
+def job_finished(request: Any, outcome: metrics.Outcome, *, seconds: float | None = None) -> None:
+    """Count how a job in the parent's hands ended. `request` is Celery's, of the worker."""
+    waited = _waited_s(request.request_dict, request.time_start) if outcome == "completed" else None
+    metrics.job_ended(
+        queue=wire.queue_of(request.message._raw),  # noqa: SLF001 - kombu's name for what came
+        task=request.name,
+        outcome=outcome,
+        seconds=seconds,
+        wait_s=waited,
     )
+
+
+def job_cut_off(request: Any, error: str, text: str, *, again: bool) -> None:
+    """Log a job whose child could not say how it ended."""
+    fields = {"job_id": request.id, "task": request.name, "queue": wire.queue_of(request.message._raw)}  # noqa: SLF001
+    outcome = "cut_off" if again else "failed"
+    level = logging.INFO if again else logging.ERROR
+    _log.log(level, "job %s", outcome, extra={"fields": fields | {"outcome": outcome, "error": f"{error}: {text}"}})
+
+
+def orphan_found(job_headers: Mapping[str, Any], queue: str, became: str) -> None:
+    """Count a job whose worker is gone, by what became of it: "again" or "dead"; logged where it was given up."""
+    task = str(job_headers.get("task"))
+    if became in {"again", "dead"}:
+        metrics.job_ended(queue=queue, task=task, outcome="lost")
+    if became == "dead":
+        metrics.job_ended(queue=queue, task=task, outcome="dead")
+        fields = {"job_id": job_headers.get("id"), "task": task, "queue": queue, "outcome": "failed"}
+        _log.error("job failed", extra={"fields": fields | {"error": "WorkerLost: it keeps losing its workers"}})
+
+
+def job_put_off(
+    job_headers: Mapping[str, Any], queue: str, task: str, wait_s: float, limits: Sequence[RateLimit]
+) -> None:
+    """Count a job that came too early for a rate limit."""
+    metrics.job_ended(queue=queue, task=task, outcome="deferred")
+    names = ", ".join(f"{limit.kind}:{limit.name}" for limit in limits)
+    fields = {"job_id": job_headers.get("id"), "task": task, "queue": queue, "outcome": "deferred"}
+    _log.debug("job deferred", extra={"fields": fields | {"limit": names, "retry_in_seconds": round(wait_s, 3)}})
+
+
+def message_buried(queue: str, task: str | None, job_id: str | None, text: str) -> None:
+    """A message that is no job of ours went to the dead letters."""
+    metrics.job_ended(queue=queue, task=task or "unknown", outcome="dead")
+    fields = {"job_id": job_id, "task": task, "queue": queue, "outcome": "failed", "error": text}
+    known = {name: value for name, value in fields.items() if value is not None}
+    _log.error("job failed", extra={"fields": known})
+
+
+def _waited_s(job_headers: Mapping[str, Any], started_s: float | None) -> float | None:
+    """Seconds a job waited past its time, until it was begun (Unix seconds); None where nobody knows."""
+    sent, due = job_headers.get(ENQUEUED_AT), job_headers.get(DUE_AT)
+    if started_s is None or not isinstance(sent, int | float):
+        return None
+    return max(started_s - max(sent, due if isinstance(due, int | float) else 0.0), 0.0)
 
 
 def _queue(request: Any) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from celery import signals
 
-from workerpool_worker.runtime import health, logs, outcomes, process
+from workerpool_worker.runtime import health, logs, process
 from workerpool_worker.runtime.shared_page import SharedPage
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def run_worker(settings: Settings) -> int:
     app = create_app(settings)
     heartbeat_of(app).begin()
     process.mark_main()
-    outcomes.install()
     startup.say(settings)
     if beside is not None:
         about = startup.fixed(settings)

@@ -12,9 +12,13 @@ from pydantic import ConfigDict, StringConstraints, field_validator, model_valid
 from workerpool_worker.settings.broker import BrokerSettings
 from workerpool_worker.settings.declare import known_url
 from workerpool_worker.settings.declare import setting as _setting
+from workerpool_worker.settings.handling import HandlingSettings
 from workerpool_worker.settings.messaging import MessagingSettings
 from workerpool_worker.settings.own_jobs import OwnJobsSettings
 from workerpool_worker.settings.payments import PaymentSettings
+from workerpool_worker.settings.producing import ProducingSettings
+from workerpool_worker.settings.retention import RetentionSettings
+from workerpool_worker.settings.schedules import ScheduleSettings
 
 KNOWN_QUEUES = ("email", "sms", "order", "payment")
 # Text messages cost money, so a worker is told to consume them.
@@ -25,7 +29,16 @@ _DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
 
-class Settings(BrokerSettings, MessagingSettings, PaymentSettings, OwnJobsSettings):
+class Settings(
+    HandlingSettings,
+    RetentionSettings,
+    ProducingSettings,
+    BrokerSettings,
+    MessagingSettings,
+    PaymentSettings,
+    OwnJobsSettings,
+    ScheduleSettings,
+):
     """What one worker process runs with. Durations are in the unit their name ends with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,9 +63,6 @@ class Settings(BrokerSettings, MessagingSettings, PaymentSettings, OwnJobsSettin
     grace_seconds: float = _setting(
         30, "WORKERPOOL_GRACE_SECONDS", meaning="from SIGTERM to SIGKILL, as the platform has it", ge=2
     )
-    max_retries: int = _setting(20, "WORKERPOOL_MAX_RETRIES", meaning="tries of a job after the first", ge=0, le=1000)
-    retry_base_ms: int = _setting(500, "WORKERPOOL_RETRY_BASE_MS", meaning="first back-off, doubled every try", ge=1)
-    retry_cap_ms: int = _setting(300_000, "WORKERPOOL_RETRY_CAP_MS", meaning="longest back-off", ge=1)
     invoice_dir: Path | None = _setting(
         None, "WORKERPOOL_INVOICE_DIR", meaning="folder that gets each invoice as a file too"
     )

@@ -1,0 +1,52 @@
+"""Celery's strategy: what is done with a message of a known task before a child gets it.
+
+A job that is not due, or over a rate limit, goes to the delayed set instead of this worker's memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from celery.worker.strategy import default
+
+from workerpool_worker.messages import wire
+from workerpool_worker.messages.headers import DUE_AT
+from workerpool_worker.messages.history import History
+from workerpool_worker.messages.transport import SOON_S
+from workerpool_worker.runtime import limits, outcomes
+
+Handler = Callable[..., Any]
+
+
+def strategy(task: Any, app: Any, consumer: Any) -> Handler:
+    """The handler of a task's messages."""
+    take_in = default(task, app, consumer)
+
+    def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
+        payload, channel, now_s = message._raw, message.channel, time.time()  # noqa: SLF001 - what came
+        headers = message.headers
+        due_s = wire.due_s_of(headers)
+        if due_s is not None and due_s > now_s + SOON_S:
+            channel.endings.put_off(payload, History.of(headers), due_s=due_s)
+            return None
+        wanted = task.workerpool_limits(wire.queue_of(payload))
+        if wanted:
+            history = History.of(headers)
+            if not history.slot_s or now_s - history.slot_s > limits.LATE_S:
+                with channel.conn_or_acquire() as client:
+                    wait_s = limits.take(client, wanted)
+                if wait_s > SOON_S:
+                    slot_s = now_s + wait_s
+                    channel.endings.put_off(payload, replace(history, slot_s=slot_s), due_s=slot_s)
+                    outcomes.job_put_off(headers, wire.queue_of(payload), task.name, wait_s, wanted)
+                    return None
+        # It is due: with its time left in, Celery would wait for a time that has passed, by a timer.
+        headers["eta"] = None
+        if due_s is not None:
+            headers[DUE_AT] = due_s
+        return take_in(message, body, ack, reject, callbacks, **more)
+
+    return handle
