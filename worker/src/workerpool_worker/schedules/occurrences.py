@@ -64,7 +64,7 @@ if definition == '' and (not record or record.source ~= source) then return {{'n
 local same = record and record.definition == definition
 local set_back = record and record.at > now + {_SET_BACK_S}
 if record and not same then
-  local free = set_back or record.renewed + {_STALE_S} < now or record.renewed > now + {_SET_BACK_S}
+  local free = set_back or record.renewed + {STALE_S} < now or record.renewed > now + {_SET_BACK_S}
     or (starting and record.source == source) or (record.definition == '' and record.source ~= source)
   if not free then return {{'other', record.source}} end
 end
@@ -175,9 +175,7 @@ def _message(app: Any, schedule: Schedule, due_s: int) -> dict[str, Any]:
     # It is sent, as far as its age is concerned, when it comes due.
     ours = {headers.ENQUEUED_AT: float(due_s), headers.CORRELATION_ID: job_id}
     arguments = schedule.arguments_at(due_s)
-    return message_for(
-        app, schedule.task, arguments, job_id=job_id, queue=schedule.queue, due_s=due_s, headers=ours
-    )
+    return message_for(app, schedule.task, arguments, job_id=job_id, queue=schedule.queue, due_s=due_s, headers=ours)
 
 
 @dataclass(frozen=True, kw_only=True)

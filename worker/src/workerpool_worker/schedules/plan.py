@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from workerpool_worker.settings.entries import entries_of, only_known, word
 
 MAINTENANCE_QUEUE = "maintenance"
 BUILT_IN = ("recover", "cleanup", "report")
@@ -82,71 +84,30 @@ def read_file(path: Path, zone: str, jobs: tuple[str, ...] = ()) -> tuple[Schedu
     Raises:
         ValueError: it cannot be used; one line that names file, entry and field.
     """
-    found: list[Schedule] = []
+    found: dict[str, Schedule] = {}
     for where, entry in entries_of(path, "schedules", "{name, cron, task}"):
         try:
             schedule = _of_task(_schedule(entry, zone), jobs)
-            if any(schedule.name == other.name for other in found):
-                raise ValueError(f"name: {schedule.name} is there twice")
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        found.append(schedule)
-    return tuple(found)
-
-
-def entries_of(path: Path, kind: str, shape: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """The entries of a YAML file that holds a list of mappings, each with words that say where it is.
-
-    Raises:
-        ValueError: the file cannot be read, or is none.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not text in UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        hint = "; a value that begins with * needs quotes" if "alias" in problem else ""
-        raise ValueError(f"{path}:{line} is not YAML: {' '.join(problem.split())}{hint}") from None
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: must be a list of {kind}, each one {shape}")
-    for number, entry in enumerate(content, start=1):
-        name = entry.get("name") if isinstance(entry, dict) else None
-        where = f"{path}: entry {number}" + (f" ({name})" if isinstance(name, str) else "")
-        if not isinstance(entry, dict):
-            raise ValueError(f"{where}: must be a mapping {shape}")  # noqa: TRY004 - the caller's one kind of error
-        yield where, entry
-
-
-def unknown_field(entry: Mapping[Any, Any], known: tuple[str, ...]) -> None:
-    """Refuse what is not known: a mistyped field would be left out in silence.
-
-    Raises:
-        ValueError: there is one.
-    """
-    for name in entry:
-        if name not in known:
-            raise ValueError(f"{name}: there is no such field; known are {', '.join(known)}")
+        if schedule.name in found:
+            raise ValueError(f"{where}: name: {schedule.name} is there twice")
+        found[schedule.name] = schedule
+    return tuple(found.values())
 
 
 def _schedule(entry: Mapping[Any, Any], zone: str) -> Schedule:
     from workerpool_worker.schedules.cron import check_cron, check_time_zone
 
-    unknown_field(entry, _FIELDS)
-    name = _word(entry, "name", _LONGEST_NAME)
+    only_known(entry, _FIELDS)
+    name = word(entry, "name", _LONGEST_NAME)
     if not name.replace("-", "").isalnum() or not name.isascii() or name != name.lower() or name.startswith("-"):
         raise ValueError(f'name: "{name}" must be small letters, digits and dashes')
     if name in BUILT_IN:
         raise ValueError(f"name: {name} is a built-in schedule; set WORKERPOOL_{name.upper()}_CRON instead")
-    cron = _named("cron", check_cron, _word(entry, "cron", 200))
-    where = _named("timeZone", check_time_zone, _word(entry, "timeZone", 100) if "timeZone" in entry else zone)
-    task = _word(entry, "task", 200)
+    cron = _named("cron", check_cron, word(entry, "cron", 200))
+    where = _named("timeZone", check_time_zone, word(entry, "timeZone", 100) if "timeZone" in entry else zone)
+    task = word(entry, "task", 200)
     arguments = entry.get("arguments") or {}
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise ValueError("arguments: must be a mapping of names to values")
@@ -155,7 +116,7 @@ def _schedule(entry: Mapping[Any, Any], zone: str) -> Schedule:
     except (TypeError, ValueError) as error:
         # A bare date in YAML is a date, which no message can hold.
         raise ValueError(f"arguments: {error}; put dates and times into quotes") from None
-    queue = _word(entry, "queue", _LONGEST_QUEUE_NAME) if "queue" in entry else None
+    queue = word(entry, "queue", _LONGEST_QUEUE_NAME) if "queue" in entry else None
     return Schedule(name=name, cron=cron, zone=where, task=task, queue=queue or "", arguments=arguments)
 
 
@@ -180,17 +141,8 @@ def _of_task(schedule: Schedule, jobs: tuple[str, ...]) -> Schedule:
     return whole
 
 
-def _word(entry: Mapping[Any, Any], name: str, longest: int) -> str:
-    value = entry.get(name)
-    if value is None:
-        raise ValueError(f"{name}: is missing")
-    if not isinstance(value, str) or not value.strip() or len(value) > longest or not value.isprintable():
-        raise ValueError(f"{name}: must be text of up to {longest} characters (got {value!r})")
-    return value.strip()
-
-
-def _named(name: str, check: Any, value: str) -> str:
+def _named(name: str, check: Callable[[str], str], value: str) -> str:
     try:
-        return str(check(value))
+        return check(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 
 if TYPE_CHECKING:
-    from workerpool_worker.schedules.plan import Schedule
     from workerpool_worker.settings import Settings
 
 TICK_S = 15.0
@@ -19,18 +18,15 @@ _log = logging.getLogger("workerpool_worker.schedules")
 
 
 class ScheduleStep(bootsteps.StartStopStep):
-    """Runs the schedules of the settings that the app was made for; see `schedules.occurrences`.
-
-    The app tells which: `app.workerpool_schedules = (schedules, source)`, by `install`.
-    """
+    """Keeps the schedules of the app's settings; see `schedules.occurrences`."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, c: Any, **kwargs: Any) -> None:
         super().__init__(c, **kwargs)
-        schedules, source = getattr(c.app, "workerpool_schedules", ((), ""))
-        self._schedules: tuple[Schedule, ...] = schedules
-        self._source: str = source
+        settings: Settings = c.app.workerpool_settings
+        self._schedules = settings.schedules
+        self._source = f"{settings.namespace}/{settings.pool}" if settings.pool else ""
         self._starting = True
         self._told: set[str] = set()
         self._timers: list[Any] = []
@@ -83,10 +79,3 @@ class ScheduleStep(bootsteps.StartStopStep):
             self._told.add(name)
             where = "workers of this pool" if whose == self._source else f"pool {whose}" if whose else "others"
             _log.warning("schedule %s: %s have another definition, which is in force", name, where)
-
-
-def install(app: Any, settings: Settings) -> None:
-    """Have the app's worker keep the schedules of these settings."""
-    source = f"{settings.namespace}/{settings.pool}" if settings.pool else ""
-    app.workerpool_schedules = (settings.schedules, source)
-    app.steps["consumer"].add(ScheduleStep)
