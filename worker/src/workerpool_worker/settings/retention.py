@@ -52,6 +52,7 @@ class RetentionSettings(BaseModel):
         if self.keep_effects_days < needed:
             raise ValueError(
                 f"WORKERPOOL_KEEP_EFFECTS_DAYS: must be at least {needed:g}, {_LONGER_THAN_LETTERS_DAYS} more than "
-                f"WORKERPOOL_KEEP_DEAD_LETTERS_DAYS (got {self.keep_effects_days:g}): a requeued dead letter would charge again"
+                f"WORKERPOOL_KEEP_DEAD_LETTERS_DAYS (got {self.keep_effects_days:g}): "
+                "a dead letter requeued later would have its effects twice"
             )
         return self
