@@ -36,7 +36,8 @@ def sync_catalogue(context: JobContext, job: CatalogueSync) -> Outcome:
     if job.report_to is not None:
         # Last, and with an id made of the job's: however often we come by here, it is one mail.
         context.publish(_report(job, run))
-    return {"outcome": "synced", "repeated": repeated or None, **_counts(run)}
+    outcome: Outcome = {"outcome": "synced", **_counts(run)}
+    return outcome | {"repeated": True} if repeated else outcome
 
 
 def _counts(run: runs.Run) -> dict[str, int]:

@@ -74,7 +74,7 @@ class JobTester:
         Args:
             job: The message; it goes through JSON, as on its way through Redis.
             redelivered: Whether the try before this one was cut off.
-            killed_at_commit: The try dies where it would commit for the so-manieth time, and loses that transaction.
+            killed_at_commit: The try dies at its nth commit, and loses that transaction.
 
         Raises:
             Killed: as asked for.
