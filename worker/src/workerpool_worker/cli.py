@@ -127,12 +127,16 @@ def on_database(settings: Settings) -> Iterator[Engine]:
 
 
 def _add_commands() -> None:
+    from workerpool_worker.dead_letter_commands import dead_letters
     from workerpool_worker.enqueue import enqueue
     from workerpool_worker.job_commands import enqueue_job, tasks
+    from workerpool_worker.outbox.command import relay
 
     enqueue.add_command(enqueue_job)
+    main.add_command(dead_letters)
     main.add_command(enqueue)
     main.add_command(tasks)
+    main.add_command(relay)
 
 
 _add_commands()
