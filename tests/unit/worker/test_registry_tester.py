@@ -64,7 +64,7 @@ def carefully(context: JobContext, job: Note) -> Outcome:
     return result if did_it else result | {"repeated": True}
 
 
-def tester_for(how: Callable[[JobContext, Any], Any], **more: Any) -> JobTester:
+def worker_that(how: Callable[[JobContext, Any], Any], **more: Any) -> JobTester:
     behaviour.append(how)
     return JobTester(JOBS, **more)
 
@@ -75,7 +75,7 @@ def rows(tester: JobTester) -> int:
 
 
 def test_a_careful_job_passes() -> None:
-    with tester_for(carefully) as tester:
+    with worker_that(carefully) as tester:
         assert tester.check_once(Note(id="1")) == {"outcome": "noted"}
         assert rows(tester) == 1
         assert [job.job_id for job in tester.published] == ["email-1", "email-1"]
@@ -83,7 +83,7 @@ def test_a_careful_job_passes() -> None:
 
 
 def test_a_careless_one_is_told_what_it_doubles() -> None:
-    with tester_for(carelessly) as tester:
+    with worker_that(carelessly) as tester:
         with pytest.raises(AssertionError, match=r"note-1: done again, it changed the table notes: .*hello"):
             tester.check_once(Note(id="1"))
         tester.check_once(Note(id="2"), except_tables=["notes"])
@@ -96,7 +96,7 @@ def test_a_follow_up_with_a_new_id_each_time_is_found() -> None:
         context.publish(Email(id=next(ids), to="a@example.org", subject="x", text="x"))
         return {"outcome": "noted"}
 
-    with tester_for(publish) as tester, pytest.raises(AssertionError, match="it published another job: Email"):
+    with worker_that(publish) as tester, pytest.raises(AssertionError, match="it published another job: Email"):
         tester.check_once(Note(id="1"))
 
 
@@ -108,7 +108,7 @@ def test_a_kill_loses_the_transaction_and_nothing_before_it() -> None:
         except Exception:  # noqa: BLE001 - what a kill must get past
             return {"outcome": "survived"}
 
-    with tester_for(twice) as tester:
+    with worker_that(twice) as tester:
         # The first commit is that of its tables.
         with pytest.raises(Killed, match="at commit 3"):
             tester.run(Note(id="1"), killed_at_commit=3)
@@ -130,7 +130,7 @@ def test_a_claim_left_by_a_kill_is_taken_over_by_the_redelivered_try_only() -> N
             done.append(job.id)
             return claimed.done({"outcome": "charged"})
 
-    with tester_for(charge) as tester:
+    with worker_that(charge) as tester:
         with pytest.raises(Killed):
             tester.run(Note(id="1"), killed_at_commit=3)
         with pytest.raises(TransientError, match="another attempt is at it"):
@@ -145,18 +145,18 @@ def test_a_claim_left_by_a_kill_is_taken_over_by_the_redelivered_try_only() -> N
     [(None, "a job answers with a dict"), ("done", "not with 'done'"), ({"at": object()}, "the outcome is no JSON")],
 )
 def test_an_answer_that_cannot_be_kept_is_found(answer: Any, says: str) -> None:
-    with tester_for(lambda *_: answer) as tester, pytest.raises(AssertionError, match=says):
+    with worker_that(lambda *_: answer) as tester, pytest.raises(AssertionError, match=says):
         tester.run(Note(id="1"))
 
 
 def test_a_message_that_json_changes_is_found() -> None:
-    with tester_for(carelessly) as tester, pytest.raises(AssertionError, match="another one after JSON"):
+    with worker_that(carelessly) as tester, pytest.raises(AssertionError, match="another one after JSON"):
         tester.run(Note(id="1", amount=float("nan")))
 
 
 def test_progress_has_its_bounds() -> None:
     with (
-        tester_for(lambda context, _: context.progress(101, "x")) as tester,
+        worker_that(lambda context, _: context.progress(101, "x")) as tester,
         pytest.raises(AssertionError, match="0 to 100, not to 101"),
     ):
         tester.run(Note(id="1"))
@@ -169,9 +169,9 @@ def test_errors_come_as_the_worker_sees_them() -> None:
     def refused(*_: object) -> None:
         raise PermanentError("never")
 
-    with tester_for(locked) as tester, pytest.raises(TransientError, match="database is locked"):
+    with worker_that(locked) as tester, pytest.raises(TransientError, match="database is locked"):
         tester.run(Note(id="1"))
-    with tester_for(refused) as tester, pytest.raises(PermanentError, match="never"):
+    with worker_that(refused) as tester, pytest.raises(PermanentError, match="never"):
         tester.run(Note(id="1"))
 
 
@@ -183,13 +183,13 @@ def test_settings_are_those_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -
         seen.append((context.settings.payment_provider, context.settings.concurrency, threading.current_thread().name))
         return {"outcome": "looked"}
 
-    with tester_for(look, environ={"WORKERPOOL_CONCURRENCY": "3"}) as tester:
+    with worker_that(look, environ={"WORKERPOOL_CONCURRENCY": "3"}) as tester:
         tester.run(Note(id="1"))
     assert seen == [("sandbox", 3, threading.current_thread().name)]
 
 
 def test_two_testers_share_nothing() -> None:
-    with tester_for(carelessly) as one, tester_for(carelessly) as other:
+    with worker_that(carelessly) as one, worker_that(carelessly) as other:
         one.run(Note(id="1"))
         other.run(Note(id="1"))
         assert (rows(one), rows(other)) == (1, 1)
