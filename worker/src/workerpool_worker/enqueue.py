@@ -12,21 +12,25 @@ import click
 from pydantic import ValidationError
 
 from workerpool_worker import models
+from workerpool_worker.enqueue_options import How, with_how
 from workerpool_worker.settings import Settings
 
 _Command = Callable[..., Any]
+_NOW = How()
+_DONE = {"queue": "sent", "inline": "run here (JOBS_MODE is inline)", "off": "dropped (JOBS_MODE is off)"}
 
 
 def _common(command: _Command) -> _Command:
     command = click.option("--id", "business_id", required=True, help="Business id; the same id is the same job.")(
         command
     )
-    return click.option(
+    command = click.option(
         "--count",
         default=1,
         type=click.IntRange(1, 1_000_000),
         help="Send this many, with -1, -2, ... added to the id.",
     )(command)
+    return with_how(command)
 
 
 @click.group()
@@ -42,11 +46,20 @@ def enqueue() -> None:
 @click.option("--currency", default="EUR")
 @click.option("--token", default="tok_visa", help="Payment token; tok_declined is declined.")
 def order(
-    *, business_id: str, count: int, customer: str, email: str, items: tuple[str, ...], currency: str, token: str
+    *,
+    how: How,
+    business_id: str,
+    count: int,
+    customer: str,
+    email: str,
+    items: tuple[str, ...],
+    currency: str,
+    token: str,
 ) -> None:
     """An order: stock, invoice, payment, confirmation."""
     lines = [_line(item) for item in items]
     _send(
+        how,
         count,
         business_id,
         lambda id_: models.Order.model_validate(
@@ -67,9 +80,10 @@ def order(
 @click.option("--to", required=True)
 @click.option("--subject", default="A message")
 @click.option("--text", default="Hello.")
-def email(*, business_id: str, count: int, to: str, subject: str, text: str) -> None:
+def email(*, how: How, business_id: str, count: int, to: str, subject: str, text: str) -> None:
     """A mail."""
     _send(
+        how,
         count,
         business_id,
         lambda id_: models.Email.model_validate({"id": id_, "to": to, "subject": subject, "text": text}),
@@ -80,9 +94,9 @@ def email(*, business_id: str, count: int, to: str, subject: str, text: str) -> 
 @_common
 @click.option("--to", required=True, help="The number in E.164: +393331234567.")
 @click.option("--text", default="Hello.")
-def sms(*, business_id: str, count: int, to: str, text: str) -> None:
+def sms(*, how: How, business_id: str, count: int, to: str, text: str) -> None:
     """A text message; a worker has to consume the queue sms."""
-    _send(count, business_id, lambda id_: models.Sms.model_validate({"id": id_, "to": to, "text": text}))
+    _send(how, count, business_id, lambda id_: models.Sms.model_validate({"id": id_, "to": to, "text": text}))
 
 
 @enqueue.command()
@@ -91,9 +105,12 @@ def sms(*, business_id: str, count: int, to: str, text: str) -> None:
 @click.option("--currency", default="EUR")
 @click.option("--token", default="tok_visa")
 @click.option("--email", default=None, help="Where the receipt goes; none: no receipt.")
-def payment(*, business_id: str, count: int, amount: int, currency: str, token: str, email: str | None) -> None:
+def payment(
+    *, how: How, business_id: str, count: int, amount: int, currency: str, token: str, email: str | None
+) -> None:
     """A charge."""
     _send(
+        how,
         count,
         business_id,
         lambda id_: models.Payment.model_validate(
@@ -106,9 +123,10 @@ def payment(*, business_id: str, count: int, amount: int, currency: str, token: 
 @_common
 @click.option("--payment", required=True, help="Id of the payment.")
 @click.option("--amount", type=int, default=None, help="In the minor unit; none: all that is left.")
-def refund(*, business_id: str, count: int, payment: str, amount: int | None) -> None:
+def refund(*, how: How, business_id: str, count: int, payment: str, amount: int | None) -> None:
     """A refund."""
     _send(
+        how,
         count,
         business_id,
         lambda id_: models.Refund.model_validate({"id": id_, "payment_id": payment, "amount_minor": amount}),
@@ -137,8 +155,9 @@ def rush(*, name: str, orders: int, payments: int, welcomes: int, stock: bool) -
         with on_database(settings) as engine:
             fill_up(engine, pieces(jobs), to=STOCK_EACH)
     seconds = sent(settings, jobs)
+    done = _DONE[settings.jobs_mode]
     click.echo(
-        f"{name}: {orders} orders, {payments} payments and {welcomes} welcome mails sent in {seconds:.2f} s, "
+        f"{name}: {orders} orders, {payments} payments and {welcomes} welcome mails {done} in {seconds:.2f} s, "
         f"{wanted.jobs_in_all} jobs in all"
     )
 
@@ -153,17 +172,23 @@ def _line(text: str) -> dict[str, object]:
     return {"sku": sku, **{name: int(number) for name, number in zip(names, numbers, strict=False)}}
 
 
-def _send(count: int, business_id: str, make: Callable[[str], models.Job]) -> None:
+def _send(how: How, count: int, business_id: str, make: Callable[[str], models.Job]) -> None:
     from workerpool_worker.cli import settings_or_fail
 
     settings = settings_or_fail()
     ids = [business_id] if count == 1 else [f"{business_id}-{number}" for number in range(1, count + 1)]
     jobs = checked(lambda: [make(id_) for id_ in ids])
-    seconds = sent(settings, jobs)
-    if count == 1:
-        click.echo(jobs[0].job_id)
+    said(settings, jobs, sent(settings, jobs, how))
+
+
+def said(settings: Settings, jobs: list[models.Job], seconds: float) -> None:
+    """Say what became of them."""
+    done = _DONE[settings.jobs_mode]
+    if len(jobs) == 1:
+        # In the usual mode the id alone, for scripts.
+        click.echo(jobs[0].job_id if settings.jobs_mode == "queue" else f"{jobs[0].job_id}: {done}")
     else:
-        click.echo(f"{count} jobs sent in {seconds:.2f} s: {jobs[0].job_id} ... {jobs[-1].job_id}")
+        click.echo(f"{len(jobs)} jobs {done} in {seconds:.2f} s: {jobs[0].job_id} ... {jobs[-1].job_id}")
 
 
 def checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
@@ -177,18 +202,25 @@ def checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
         fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']} (got {first['input']!r})", 2)
 
 
-def sent(settings: Settings, jobs: list[models.Job]) -> float:
-    """Send them all; the seconds it took."""
+def sent(settings: Settings, jobs: list[models.Job], how: How = _NOW) -> float:
+    """Send them all, as JOBS_MODE says; the seconds it took. What goes wrong ends the command with one line."""
     from workerpool_worker.cli import fail
     from workerpool_worker.producer import BrokerUnreachableError, Producer
+    from workerpool_worker.runtime import logs
+    from workerpool_worker.runtime.errors import JobError
 
+    if settings.jobs_mode != "queue":
+        # What is run or dropped here says so in the log.
+        logs.configure(settings)
     began = time.monotonic()
     try:
-        with Producer(settings.broker_url) as producer:
+        with Producer.from_settings(settings) as producer:
             if len(jobs) == 1:
-                producer.send(jobs[0])
+                producer.send(jobs[0], **how.arguments())
             else:
-                producer.send_many(jobs)
+                producer.send_many(jobs, **how.arguments())
     except BrokerUnreachableError as error:
         fail(str(error))
+    except JobError as error:
+        fail("; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
     return time.monotonic() - began

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from workerpool_worker.enqueue_options import How, with_how
+
 if TYPE_CHECKING:
     from workerpool_worker.models import Job
     from workerpool_worker.registry import JobSpec, Registered
@@ -40,10 +42,11 @@ def tasks(*, check: bool) -> None:
 @click.argument("fields", metavar="FIELD=VALUE...", nargs=-1)
 @click.option("--id", "business_id", help="Business id; the same id is the same job.")
 @click.option("--json", "file", type=click.File("r"), metavar="FILE", help="The fields as a JSON object; -: stdin.")
-def enqueue_job(task: str, fields: tuple[str, ...], business_id: str | None, file: TextIO | None) -> None:
+@with_how
+def enqueue_job(*, how: How, task: str, fields: tuple[str, ...], business_id: str | None, file: TextIO | None) -> None:
     """Any job, by the name of its task: `enqueue job catalogue.sync --id mon feed_url=https://…`."""
     from workerpool_worker.cli import fail, settings_or_fail
-    from workerpool_worker.enqueue import checked, sent
+    from workerpool_worker.enqueue import checked, said, sent
 
     settings = settings_or_fail()
     spec = _spec_or_fail(settings, task)
@@ -60,8 +63,7 @@ def enqueue_job(task: str, fields: tuple[str, ...], business_id: str | None, fil
         return [spec.message.model_validate(_object(file) | given)]
 
     jobs = checked(make)
-    sent(settings, jobs)
-    click.echo(jobs[0].job_id)
+    said(settings, jobs, sent(settings, jobs, how))
 
 
 def jobs_or_fail(settings: Settings) -> tuple[Registered, ...]:

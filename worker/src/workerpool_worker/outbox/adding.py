@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,13 +52,19 @@ def add(
     Raises:
         ValueError: a time or priority that cannot be.
     """
+    out = outgoing(job, due_at=due_at, priority=priority, correlation_id=correlation_id)
+    add_all(connection, [out], relay_after_s=relay_after_s)
+    return out.job_id
+
+
+def add_all(connection: Connection | Session, outs: Iterable[Outgoing], *, relay_after_s: float = 0.0) -> None:
+    """Put several into the outbox, by one statement."""
     from workerpool_worker.outbox.table import outbox  # noqa: PLC0415 - a program may use another driver only
 
-    out = outgoing(job, due_at=due_at, priority=priority, correlation_id=correlation_id)
     now = time.time()
     relay_at = now + relay_after_s if relay_after_s else 0.0
-    connection.execute(outbox.insert().values(**_values(out, now), relay_at=relay_at))
-    return out.job_id
+    if rows := [{**_values(out, now), "relay_at": relay_at} for out in outs]:
+        connection.execute(outbox.insert(), rows)
 
 
 def insert_statement(

@@ -5,9 +5,10 @@
 
 A payment that is pending leaves its order reserved; what comes after is `jobs.payments.settle`.
 
-Everything in SQL is one transaction. What follows it (invoice, two jobs) is done after the commit and again on every
-repeat: there is one invoice an order and the jobs have the order's id, so doing it again changes nothing, and a crash
-in between loses nothing.
+Everything in SQL is one transaction, the two jobs that follow among it: they commit to the outbox with the order. What
+comes after the commit (the invoice, sending the two jobs) is done again on every repeat: there is one invoice an order
+and the jobs have the order's id, so doing it again changes nothing, and a crash in between loses nothing. Where Redis
+is away at that moment, or loses the order's own message, the jobs are sent from the outbox.
 """
 
 # ruff: noqa: PLC0415 - fpdf2 takes half a second to import: not before an invoice is due
@@ -20,7 +21,8 @@ import sqlalchemy as sa
 
 from workerpool_worker.jobs.orders import invoices, stock
 from workerpool_worker.jobs.orders.tables import counters, orders
-from workerpool_worker.models import Order, OrderConfirmationEmail, Payment
+from workerpool_worker.models import Job, Order, OrderConfirmationEmail, Payment
+from workerpool_worker.outbox import handing_over
 from workerpool_worker.runtime.context import JobContext, Outcome
 from workerpool_worker.runtime.database import insert_once
 from workerpool_worker.runtime.idempotency import Result, once_in_transaction
@@ -32,16 +34,16 @@ def process_order(context: JobContext, order: Order) -> Outcome:
         context.engine,
         f"order:{order.id}",
         order.arguments(),
-        lambda connection: _take_in(connection, order),
+        lambda connection: _take_in(connection, context, order),
         owner=context.job_id,
     )
     if result["outcome"] == "reserved":
         _make_invoice(context, order, result)
-        _ask_for_the_rest(context, order, result)
+        handing_over.hand_over(context, _follow_ups(order, result["invoice_number"]))
     return {**result, "repeated": not first}
 
 
-def _take_in(connection: sa.Connection, order: Order) -> Result:
+def _take_in(connection: sa.Connection, context: JobContext, order: Order) -> Result:
     short = stock.reserve(connection, order.id, stock.wanted(order.lines))
     now = time.time()
     state = "reserved" if short is None else "out_of_stock"
@@ -61,6 +63,8 @@ def _take_in(connection: sa.Connection, order: Order) -> Result:
             updated_at=now,
         )
     )
+    if number is not None:
+        handing_over.put(connection, context, _follow_ups(order, number))
     return {"outcome": state, "short": short, "invoice_number": number, "at": now}
 
 
@@ -93,29 +97,27 @@ def _make_invoice(context: JobContext, order: Order, result: Result) -> None:
             invoices.export(path, content)
 
 
-def _ask_for_the_rest(context: JobContext, order: Order, result: Result) -> None:
-    if order.total_minor:
-        context.publish(
-            Payment(
-                id=order.id,
-                order_id=order.id,
-                amount_minor=order.total_minor,
-                currency=order.currency,
-                token=order.payment_token,
-                customer=order.customer,
-                email=order.email,
-            )
-        )
-    context.publish(
-        OrderConfirmationEmail(
-            id=order.id,
-            to=order.email,
-            customer=order.customer,
-            lines=order.lines,
-            currency=order.currency,
-            net_minor=order.net_minor,
-            vat_minor=order.vat_minor,
-            total_minor=order.total_minor,
-            invoice_number=result["invoice_number"],
-        )
+def _follow_ups(order: Order, invoice_number: str) -> list[Job]:
+    confirmation = OrderConfirmationEmail(
+        id=order.id,
+        to=order.email,
+        customer=order.customer,
+        lines=order.lines,
+        currency=order.currency,
+        net_minor=order.net_minor,
+        vat_minor=order.vat_minor,
+        total_minor=order.total_minor,
+        invoice_number=invoice_number,
     )
+    if not order.total_minor:
+        return [confirmation]
+    payment = Payment(
+        id=order.id,
+        order_id=order.id,
+        amount_minor=order.total_minor,
+        currency=order.currency,
+        token=order.payment_token,
+        customer=order.customer,
+        email=order.email,
+    )
+    return [payment, confirmation]
