@@ -60,7 +60,7 @@ class ScheduleSettings(BaseModel):
 
     @field_validator("cron_time_zone")
     @classmethod
-    def _zone(cls, value: str) -> str:
+    def _cron_zone(cls, value: str) -> str:
         if value == "UTC":
             return value
         from workerpool_worker.schedules.cron import check_time_zone
@@ -69,7 +69,7 @@ class ScheduleSettings(BaseModel):
 
     @field_validator("recover_cron", "cleanup_cron", "report_cron")
     @classmethod
-    def _cron(cls, value: str) -> str:
+    def _cron_expression(cls, value: str) -> str:
         value = value.strip()
         if value in _SURE:
             return value
@@ -79,13 +79,13 @@ class ScheduleSettings(BaseModel):
 
     @field_validator("report_email")
     @classmethod
-    def _one_address(cls, value: str) -> str:
+    def _report_address(cls, value: str) -> str:
         if value and (value.count("@") != 1 or any(c in value for c in ' \t\r\n<>,;:"') or not value.isprintable()):
             raise ValueError("must be one bare address such as shop@example.org")
         return value
 
     @model_validator(mode="after")
-    def _plan(self) -> ScheduleSettings:
+    def _schedules_in_force(self) -> ScheduleSettings:
         if self.report_cron not in {"", _OFF} and not self.report_email:
             raise ValueError("REPORT_EMAIL: is needed for WORKERPOOL_REPORT_CRON")
         from workerpool_worker.registry_checks import RegistryError
