@@ -17,13 +17,14 @@ from workerpool_operator.core.observation import Cause, QueueDepth, Unavailable
 from workerpool_operator.local.redis_server import RedisServer
 from workerpool_operator.ports import PoolReading
 from workerpool_operator.queues import LayoutError, reader_for
+from workerpool_operator.queues.celery.delayed import DUE_LIMIT
 
 pytestmark = pytest.mark.integration
 Make = Callable[..., Watch]
 MakeRedis = Callable[..., RedisServer]
 
 ACL = (
-    "resetchannels -@all +llen +lindex +lrange +hlen +hmget +zrange +smembers +select +subscribe +ping "
+    "resetchannels -@all +llen +lindex +lrange +hlen +hmget +zcard +zcount +zrange +smembers +select +subscribe +ping "
     "~mail* ~unacked* ~_kombu.binding.* ~workerpool:* &/0.celeryev/*"
 )
 """The list of docs/celery.md."""
@@ -195,11 +196,15 @@ async def test_the_documented_acl_suffices(watch: Make, make_redis: MakeRedis) -
         message = admin.lindex("mail", 0)
         admin.hset("unacked", "tag", '[{"headers": {}}, "media", "mail"]')
         admin.zadd("unacked_index", {"tag": 1})
+        # more past due than are known one by one: they are counted
+        admin.zadd("workerpool:delayed:mail", {f"tag-{at}": at for at in range(DUE_LIMIT + 1)})
         assert message
     url = server.url_for(user="reader", password="secret")
     one = watch(source("mail"), url=url)
     pool = await one.pool()
-    assert (pool.queues["mail"], pool.scheduled, pool.held) == (QueueDepth(ready=0), 2, 1)
+    depth = pool.queues["mail"]
+    assert isinstance(depth, QueueDepth)
+    assert (depth.ready, pool.scheduled, pool.held) == (DUE_LIMIT + 1, 2, 1)
     heartbeats = one.reader._heartbeats
     assert heartbeats
     async with asyncio.timeout(10):
@@ -207,11 +212,13 @@ async def test_the_documented_acl_suffices(watch: Make, make_redis: MakeRedis) -
     app.close()
 
 
-@pytest.mark.parametrize("command", ["llen", "lindex", "hlen", "zrange"])
+@pytest.mark.parametrize("command", ["llen", "lindex", "hlen", "zrange", "zcard", "zcount"])
 async def test_a_command_that_is_not_granted_is_named(watch: Make, make_redis: MakeRedis, command: str) -> None:
     server = make_redis(config=[f"user reader on >secret {ACL} -{command}"])
+    with redis.Redis.from_url(server.url) as admin:
+        admin.zadd("workerpool:delayed:mail", {f"tag-{at}": at for at in range(DUE_LIMIT + 1)})
     pool = await watch(source("mail"), url=server.url_for(user="reader", password="secret")).pool()
-    denied = pool.queues["mail"] if command.startswith("l") else pool.held
+    denied = pool.queues["mail"] if command.startswith(("l", "zc")) else pool.held
     assert isinstance(denied, Unavailable)
     assert denied.cause is Cause.NO_PERMISSION
     assert denied.message.endswith(
@@ -227,6 +234,14 @@ async def test_a_key_that_is_not_granted_is_named(watch: Make, make_redis: MakeR
     denied = pool.queues["sms"]
     assert isinstance(denied, Unavailable)
     assert denied.message.endswith("user reader may not read key sms with LLEN: grant it with ACL SETUSER reader ~sms*")
+    with redis.Redis.from_url(server.url) as admin:
+        admin.acl_setuser("reader", keys=["mail*", "unacked*", "workerpool:shop:*"], reset_keys=True)
+    denied = (await one.pool()).queues["mail"]
+    assert isinstance(denied, Unavailable)
+    assert denied.message.endswith(
+        "user reader may not read key workerpool:delayed:mail with ZCARD: "
+        "grant it with ACL SETUSER reader ~workerpool:delayed:mail"
+    )
 
 
 async def test_select_that_is_not_granted(watch: Make, make_redis: MakeRedis) -> None:
