@@ -16,3 +16,8 @@ def mark_main() -> None:
 def is_main() -> bool:
     """Whether this is the main process of a worker. False in children and wherever no worker runs."""
     return os.getpid() == _main_pid
+
+
+def is_child() -> bool:
+    """Whether this is a child of a worker, which runs one job at a time."""
+    return _main_pid is not None and os.getpid() != _main_pid

@@ -14,6 +14,8 @@ def setting(default: Any, *variables: str, meaning: str, secret: bool = False, *
         description=meaning,
         validate_default=True,
         json_schema_extra={"env": list(variables), "secret": secret},
+        # A URL may hold a password. What is left out here is in no log line that shows all settings.
+        repr=not (secret or any(variable.endswith("_URL") for variable in variables)),
         **limits,
     )
 
