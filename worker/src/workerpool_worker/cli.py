@@ -118,15 +118,19 @@ def on_database(settings: Settings) -> Iterator[Engine]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from workerpool_worker.runtime.database import engine_for
+    from workerpool_worker.store.schema import SchemaError
 
     try:
         yield engine_for(settings.database)
+    except SchemaError as error:
+        fail(f"{without_password(settings.database)}: {error}")
     except (SQLAlchemyError, OSError, ImportError) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         fail(f"cannot use the database {without_password(settings.database)}: {reason}; check DATABASE_URL")
 
 
 def _add_commands() -> None:
+    from workerpool_worker.cli_jobs import jobs, migrate
     from workerpool_worker.dead_letter_commands import dead_letters
     from workerpool_worker.enqueue import enqueue
     from workerpool_worker.job_commands import enqueue_job, tasks
@@ -135,6 +139,8 @@ def _add_commands() -> None:
     enqueue.add_command(enqueue_job)
     main.add_command(dead_letters)
     main.add_command(enqueue)
+    main.add_command(jobs)
+    main.add_command(migrate)
     main.add_command(tasks)
     main.add_command(relay)
 
