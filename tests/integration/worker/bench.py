@@ -19,6 +19,8 @@ from celery import Celery
 
 from workerpool_worker.effects import EffectsReader
 from workerpool_worker.producer import Producer
+from workerpool_worker.runtime.broker import client_for
+from workerpool_worker.settings.broker import BrokerSettings
 
 COMMAND = str(Path(sys.executable).with_name("workerpool-worker"))
 
@@ -57,6 +59,13 @@ class Worker:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
+    def freeze(self) -> None:
+        """SIGSTOP to the main process and all its children."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
@@ -75,7 +84,7 @@ class Bench:
         self.producer = Producer(self.url)
         # For messages that the producer would refuse to make.
         self.celery = Celery("bench", broker=self.url, set_as_current=False)
-        self.redis = redis.Redis.from_url(self.url, decode_responses=True)
+        self.redis = client_for(BrokerSettings(broker_url=self.url), decode_responses=True)
         self.effects = EffectsReader(f"sqlite:///{self.folder / 'workerpool.db'}")
 
     def environment(self, **more: object) -> dict[str, str]:

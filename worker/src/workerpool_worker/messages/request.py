@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
-from billiard.exceptions import Terminated, WorkerLostError
+from billiard.exceptions import SoftTimeLimitExceeded, Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.request import Request
 from celery.worker.state import task_ready
@@ -20,6 +20,7 @@ from workerpool_worker.messages.letters import LONGEST_TRACE
 from workerpool_worker.runtime import outcomes
 from workerpool_worker.runtime.verdict import NotDoneError
 
+_TOO_LONG = Cause(error="TimeLimitExceeded", text="not done within WORKERPOOL_HARD_TIME_LIMIT_SECONDS")
 _LEFT_TO_CELERY = (Terminated, Retry, Reject, Ignore, MemoryError)
 
 
@@ -63,19 +64,23 @@ class PoolRequest(Request):
         task_ready(self)
         if self.acknowledged:
             return
-        if gone or type(raised).__name__ == "SoftTimeLimitExceeded":
+        if isinstance(raised, TimeLimitExceeded):
+            # The pool says so before it calls `on_timeout`, then kills the child.
+            self._lost(_TOO_LONG)
+            return
+        if gone or isinstance(raised, SoftTimeLimitExceeded):
             self._lost(Cause(error=type(raised).__name__, text=str(raised)))
             return
         text = str(getattr(exc_info, "traceback", "") or "")[-LONGEST_TRACE:]
         self._bury(self._history_after(), Cause(error=type(raised).__name__, text=str(raised), trace=text))
 
-    def on_timeout(self, soft: bool, timeout: float) -> None:
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: ARG002 - Celery's signature
         """The hard time limit: the pool kills the child right after this."""
         if soft:
             return
         task_ready(self)
         if not self.acknowledged:
-            self._lost(Cause(error="TimeLimitExceeded", text=f"not done within the hard time limit of {timeout:g} s"))
+            self._lost(_TOO_LONG)
 
     @property
     def _endings(self) -> Endings:
