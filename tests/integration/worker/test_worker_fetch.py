@@ -44,10 +44,11 @@ def test_the_first_list_wins_and_within_it_the_oldest(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("odd", ["nonsense", "[]", "{}", '{"properties": {}}', '{"properties": {"delivery_tag": 5}}'])
-def test_what_cannot_be_read_stays_where_it_is(bench: Bench, odd: str) -> None:
+def test_what_cannot_be_read_is_only_shown(bench: Bench, odd: str) -> None:
     bench.redis.lpush("email", odd)
-    assert fetch(bench, "email") is None
+    assert fetch(bench, "email") == ["email", odd, 1]
     assert bench.redis.llen("email") == 1
+    assert not bench.redis.exists("index", "unacked")
 
 
 def test_a_job_popped_while_the_only_slot_is_taken_goes_to_another_worker(bench: Bench, mailbox: Mailbox) -> None:
