@@ -111,9 +111,11 @@ def test_a_good_job_gets_as_far_as_redis() -> None:
 def test_the_examples_pool_is_a_valid_one() -> None:
     (pool,) = load_files([EXAMPLE / "workerpool.yaml"])
     assert pool.queue_names == ("catalogue",)
-    env = {entry.name: entry.value for entry in pool.spec.worker.env}
+    worker = pool.spec.worker
+    assert worker is not None
+    env = {entry.name: entry.value for entry in worker.env}
     assert env == {"PYTHONPATH": "/jobs", "WORKERPOOL_JOBS": "catalogue_sync.jobs:JOBS"}
-    assert pool.spec.worker.image is None
+    assert worker.image is None
 
 
 def test_the_examples_config_map_has_every_module() -> None:
