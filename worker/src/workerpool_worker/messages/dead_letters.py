@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workerpool_worker.messages import keys
+from workerpool_worker.messages import keys, scripts
 from workerpool_worker.messages.headers import DUE_AT, ENQUEUED_AT
 from workerpool_worker.messages.history import HISTORY
 from workerpool_worker.messages.letters import Letter
@@ -166,7 +166,7 @@ class DeadLetters:
                     yield _decoded(name.decode(), queue, raw)
 
     def _run(self, script: str, places: list[str], *arguments: object) -> Any:
-        return self._client.register_script(script)(keys=places, args=list(arguments))
+        return scripts.run(self._client, script, places, arguments)
 
 
 def exported(letter: Letter, message: bytes) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workerpool_worker.messages import keys
+from workerpool_worker.messages import keys, scripts
 
 PROMOTED_AT_ONCE = 200
 
@@ -53,7 +53,7 @@ class Promoted:
 def promote(client: Any, queues: Sequence[str], *, limit: int = PROMOTED_AT_ONCE) -> Promoted:
     """Put what is due into its queue, at most `limit` jobs of each queue. One round trip."""
     names = [key for queue in queues for key in (keys.delayed(queue), keys.delayed_messages(queue))]
-    count, next_ms = client.register_script(PROMOTE)(keys=names, args=[limit], client=client)
+    count, next_ms = scripts.run(client, PROMOTE, names, [limit])
     return Promoted(count=int(count), next_in_s=None if next_ms < 0 else next_ms / 1000)
 
 

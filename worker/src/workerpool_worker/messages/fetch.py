@@ -25,6 +25,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 from redis.exceptions import ResponseError
 
+from workerpool_worker.messages import scripts
 from workerpool_worker.messages.ending import Endings
 from workerpool_worker.messages.letters import Letter
 from workerpool_worker.messages.settle import Settlement, keep_of
@@ -151,7 +152,7 @@ class SafeFetch:
         channel = self._channel
         keys = [channel.unacked_index_key, channel.unacked_key, *lists]
         with channel.conn_or_acquire() as client:
-            return client.register_script(script)(keys=keys, args=list(arguments), client=client)
+            return scripts.run(client, script, keys, arguments)
 
     def _complain(self, error: Exception) -> None:
         now = time.monotonic()

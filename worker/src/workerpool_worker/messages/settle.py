@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from workerpool_worker.messages import keys, wire
+from workerpool_worker.messages import keys, scripts, wire
 from workerpool_worker.messages.letters import Letter
 
 if TYPE_CHECKING:
@@ -159,4 +159,4 @@ class Settlement:
         qos = self._channel.qos
         with self._channel.conn_or_acquire() as client:
             names = [qos.unacked_index_key, qos.unacked_key, *places]
-            return int(client.register_script(script)(keys=names, args=list(arguments), client=client))
+            return int(scripts.run(client, script, names, arguments))

@@ -89,8 +89,10 @@ def _running(settings: Settings) -> dict[str, Any]:
         "worker_concurrency": settings.concurrency,
         "worker_pool": "prefork",
         "worker_consumer": "workerpool_worker.runtime.consumer:PoolConsumer",
-        # A bound on what a leak can take; a fresh child costs 0.3 s.
-        "worker_max_tasks_per_child": 1_000,
+        # A bound on what a leak can take. A fresh child costs 0.3 s of processor time: spread over many jobs.
+        "worker_max_tasks_per_child": settings.max_jobs_per_child,
+        # Looked at between two jobs only, so it is no limit but a leak's end. Celery counts in KiB.
+        "worker_max_memory_per_child": settings.max_memory_per_child_mb * 1024 or None,
         # A busy machine may take longer than Celery's 4 s to import SQLAlchemy in a new child.
         "worker_proc_alive_timeout": 60,
         # How long the result of a job whose child died may still come through the pipe; Celery waits 10 s.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workerpool_worker.messages import keys
+from workerpool_worker.messages import keys, scripts
 
 LATE_S = 2.0
 """A job that comes so much later than its time (no worker was there) asks again: or an outage would end in a burst."""
@@ -70,7 +70,7 @@ def take(client: Any, limits: Sequence[RateLimit]) -> float:
     # One job of a burst is the one that runs now: the tolerance is for the others.
     times_s = ((limit.interval_s, limit.interval_s * (limit.burst - 1)) for limit in limits)
     numbers = [round(time_s * 1e6) for pair in times_s for time_s in pair]
-    return int(client.register_script(TAKE)(keys=names, args=numbers, client=client)) / 1e6
+    return int(scripts.run(client, TAKE, names, numbers)) / 1e6
 
 
 def _limit(text: str) -> RateLimit:

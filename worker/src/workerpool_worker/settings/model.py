@@ -13,6 +13,7 @@ from workerpool_worker.settings.broker import BrokerSettings
 from workerpool_worker.settings.declare import known_url
 from workerpool_worker.settings.declare import setting as _setting
 from workerpool_worker.settings.handling import HandlingSettings
+from workerpool_worker.settings.hooks import HookSettings
 from workerpool_worker.settings.messaging import MessagingSettings
 from workerpool_worker.settings.own_jobs import OwnJobsSettings
 from workerpool_worker.settings.payments import PaymentSettings
@@ -38,6 +39,7 @@ class Settings(
     PaymentSettings,
     OwnJobsSettings,
     ScheduleSettings,
+    HookSettings,
 ):
     """What one worker process runs with. Durations are in the unit their name ends with."""
 
@@ -62,6 +64,12 @@ class Settings(
     )
     grace_seconds: float = _setting(
         30, "WORKERPOOL_GRACE_SECONDS", meaning="from SIGTERM to SIGKILL, as the platform has it", ge=2
+    )
+    max_jobs_per_child: int = _setting(
+        10_000, "WORKERPOOL_MAX_JOBS_PER_CHILD", meaning="jobs after which a child is replaced", ge=1
+    )
+    max_memory_per_child_mb: int = _setting(
+        0, "WORKERPOOL_MAX_MEMORY_PER_CHILD_MB", meaning="memory after which it is, between two jobs; 0: any", ge=0
     )
     invoice_dir: Path | None = _setting(
         None, "WORKERPOOL_INVOICE_DIR", meaning="folder that gets each invoice as a file too"
