@@ -110,7 +110,8 @@ def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[st
     from workerpool_worker.runtime.attempt import attempt
 
     request = task.request
-    correlation_id = (request.headers or {}).get(headers.CORRELATION_ID) or request.id
+    # In a child, Celery's request shows the message's property of this name, never the header.
+    correlation_id = request.correlation_id or request.id
     return attempt(
         spec,
         settings,
@@ -140,6 +141,7 @@ def _publish(app: Celery, job: Job, correlation_id: str) -> None:
             task_id=job.job_id,
             queue=job.queue,
             headers=headers.fresh(correlation_id),
+            correlation_id=correlation_id,
             declare=(),
         )
     except (OperationalError, OSError) as error:

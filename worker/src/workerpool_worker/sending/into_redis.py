@@ -160,6 +160,8 @@ class IntoRedis:
             declare=(),
             # Here, and not by Celery's signal: in a program with Celery of its own, that one is for its tasks too.
             headers={ENQUEUED_AT: out.asked_at_s or time.time(), CORRELATION_ID: out.correlation_id},
+            # Celery hands a job the property of this name and hides the header.
+            correlation_id=out.correlation_id,
             **({} if out.priority is None else {"priority": out.priority}),
         )
 
