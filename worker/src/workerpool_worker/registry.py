@@ -16,6 +16,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from workerpool_worker import models
+from workerpool_worker.jobs.hooks import messages as hooks
+from workerpool_worker.jobs.maintenance import messages as maintenance
 from workerpool_worker.registry_checks import RegistryError, checked, named_object
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ JOBS: tuple[JobSpec, ...] = (
     JobSpec(models.Payment, f"{_JOBS}.payments.process:process_payment"),
     JobSpec(models.Refund, f"{_JOBS}.payments.process:process_refund"),
     JobSpec(models.Verify, f"{_JOBS}.payments.process:process_verify"),
+    JobSpec(maintenance.Recover, f"{_JOBS}.maintenance.recover:recover"),
+    JobSpec(maintenance.CleanUp, f"{_JOBS}.maintenance.cleanup:clean_up"),
+    JobSpec(maintenance.Report, f"{_JOBS}.maintenance.report:report"),
+    JobSpec(hooks.HookWebhook, f"{_JOBS}.hooks.webhook:send_webhook"),
+    JobSpec(hooks.HookEmail, f"{_JOBS}.hooks.email:send_hook_email"),
 )
 
 
