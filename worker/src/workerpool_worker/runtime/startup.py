@@ -7,75 +7,23 @@ only: nothing is connected to, nothing large is imported, and no secret is among
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from workerpool_worker.settings import KNOWN_QUEUES, Settings
+import celery
+
+from workerpool_worker.registry import BUNDLED, registered
+from workerpool_worker.runtime.capabilities import Part, Report
+from workerpool_worker.settings import Settings
 
 _log = logging.getLogger("workerpool_worker")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What one family says.
-
-    Attributes:
-        name: Its name.
-        says: Facts; those that are None or "" are left out.
-        missing: Sentences on what is not there, each with the variable that would bring it.
-    """
-
-    name: str
-    says: dict[str, object]
-    missing: tuple[str, ...] = ()
-
-    def facts(self) -> dict[str, object]:
-        """What there is to say."""
-        return {name: value for name, value in self.says.items() if value is not None and value != ""}
-
-    def line(self) -> str:
-        """The same for people."""
-        return ", ".join(_words(name, value) for name, value in self.facts().items())
-
-
 Family = Callable[[Settings], Part]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """All of it."""
-
-    pool: str
-    parts: tuple[Part, ...] = field(default=())
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Everything that is missing."""
-        return tuple(sentence for part in self.parts for sentence in part.missing)
-
-    def fields(self) -> dict[str, object]:
-        """For a JSON line."""
-        return {
-            "version": own_version(),
-            "pool": self.pool,
-            **{part.name: part.facts() for part in self.parts},
-            "missing": list(self.missing),
-        }
-
-    def block(self) -> str:
-        """For people: a line a family, then a line for everything that is missing."""
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        yield f"worker starting: {own_version()}, pool {self.pool or '(none)'}"
-        for part in self.parts:
-            yield f"  {part.name:<10}{part.line() or 'none'}"
-        for sentence in self.missing:
-            yield f"  {'missing':<10}{sentence}"
 
 
 def say(settings: Settings) -> None:
@@ -86,7 +34,7 @@ def say(settings: Settings) -> None:
 
 def describe(settings: Settings) -> Report:
     """The report of these settings."""
-    return Report(pool=pool_of(settings), parts=tuple(family(settings) for family in FAMILIES))
+    return Report(version=own_version(), pool=pool_of(settings), parts=tuple(family(settings) for family in FAMILIES))
 
 
 def fixed(settings: Settings) -> dict[str, Any]:
@@ -98,7 +46,7 @@ def fixed(settings: Settings) -> dict[str, Any]:
         "concurrency": settings.concurrency,
         "info": {
             "version": own_version(),
-            "celery": version("celery"),
+            "celery": celery.__version__,
             "queues": ",".join(settings.queues),
             "payments": settings.payment_provider,
             "payments_mode": _payment_mode(settings),
@@ -109,6 +57,7 @@ def fixed(settings: Settings) -> dict[str, Any]:
     }
 
 
+@cache
 def own_version() -> str:
     """Of this package."""
     return version("workerpool-worker")
@@ -120,8 +69,20 @@ def pool_of(settings: Settings) -> str:
 
 
 def _work(settings: Settings) -> Part:
-    says: dict[str, object] = {"queues": ",".join(settings.queues), "concurrency": settings.concurrency}
-    return Part(name="work", says={**says, "own_jobs": ",".join(settings.jobs)})
+    jobs = registered(settings.jobs)
+    own = tuple(sorted(job.spec.message.task for job in jobs if job.source != BUNDLED))
+    strange = [queue for queue in settings.queues if queue not in {job.spec.message.queue for job in jobs}]
+    text = "no job known here goes to the queue {} by itself: is WORKERPOOL_QUEUES as meant?"
+    return Part(
+        name="work",
+        says={
+            "queues": settings.queues,
+            "concurrency": settings.concurrency,
+            "jobs": len(jobs),
+            "own_jobs": own,
+        },
+        missing=tuple(text.format(queue) for queue in strange),
+    )
 
 
 def _limits(settings: Settings) -> Part:
@@ -169,6 +130,16 @@ def _database(settings: Settings) -> Part:
         return Part(name="database", says=says, missing=() if settings.database_url else (missing,))
     # The password and the options stay out of it.
     return Part(name="database", says={"kind": kind, "host": _host(parts.netloc), "name": parts.path.strip("/")})
+
+
+def _status(settings: Settings) -> Part:
+    missing = "WORKERPOOL_JOB_STATUS is off: jobs cannot be followed by their id"
+    return Part(name="status", says={"on": settings.job_status}, missing=() if settings.job_status else (missing,))
+
+
+def _timed_and_told(settings: Settings) -> Part:
+    schedules = tuple(schedule.name for schedule in settings.schedules)
+    return Part(name="extras", says={"schedules": schedules, "hooks": tuple(hook.name for hook in settings.hooks)})
 
 
 def _payments(settings: Settings) -> Part:
@@ -225,17 +196,13 @@ FAMILIES: tuple[Family, ...] = (
     _broker,
     _recovery,
     _database,
+    _status,
+    _timed_and_told,
     _payments,
     _email,
     _sms,
     _probes,
 )
-
-
-def _words(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return name if value else f"not {name}"
-    return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
 
 
 def _payment_mode(settings: Settings) -> str:
@@ -256,4 +223,5 @@ def _host(location: str) -> str:
 
 def _serves(settings: Settings, queue: str) -> bool:
     """Whether such jobs may come: by their own queue, or by one of another name, which takes any job."""
-    return queue in settings.queues or not set(settings.queues) <= set(KNOWN_QUEUES)
+    known = {job.spec.message.queue for job in registered(settings.jobs)}
+    return queue in settings.queues or not known.issuperset(settings.queues)
