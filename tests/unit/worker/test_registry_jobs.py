@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,20 +210,6 @@ def test_a_value_of_another_shape_names_its_variable(value: str) -> None:
 
 def test_the_setting_is_documented() -> None:
     assert "`WORKERPOOL_JOBS`" in (Path(__file__).parents[3] / "docs" / "own-jobs.md").read_text()
-
-
-def test_a_module_of_messages_costs_the_parent_neither_celery_nor_the_database() -> None:
-    program = (
-        "import sys, catalogue_sync.jobs, workerpool_worker.api as api\n"
-        "print([name for name in ('sqlalchemy', 'celery', 'kombu', 'urllib3', 'catalogue_sync.sync') "
-        "if name in sys.modules])\n"
-        "print([name for name in api.__all__ if getattr(api, name, None) is None])"
-    )
-    path = str(Path(__file__).parents[3] / "examples" / "catalogue-sync")
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env={"PYTHONPATH": path}
-    )
-    assert done.stdout == "[]\n[]\n"
 
 
 def test_a_spec_says_no_more_than_it_must() -> None:
