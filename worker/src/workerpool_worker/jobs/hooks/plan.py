@@ -89,6 +89,8 @@ def _hooks(entries: Iterable[tuple[str, Entry]]) -> tuple[Hook, ...]:
 
 
 def _hook(entry: Entry) -> Hook:
+    if "secret" in entry:
+        raise ValueError("secret: name the environment variable that holds it, as secretEnv")
     only_known(entry, _FIELDS)
     if ("email" in entry) == ("webhook" in entry):
         raise ValueError("email, webhook: name one of them")
@@ -148,8 +150,6 @@ def _webhook(entry: Entry) -> str:
 
 
 def _secret_env(entry: Entry) -> str:
-    if "secret" in entry:
-        raise ValueError("secret: name the environment variable that holds it, as secretEnv")
     if "secretEnv" not in entry:
         return ""
     if "webhook" not in entry:
