@@ -11,6 +11,7 @@ settings.load_profile("workerpool")
 pytest_plugins = [
     "tests.support.redis",
     "tests.support.postgres",
+    "tests.support.databases",
     "tests.support.control_plane.not_run",  # before the fixtures, which import it
     "tests.support.control_plane.plugin",
 ]
