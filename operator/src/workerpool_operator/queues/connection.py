@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from typing import Any
 
 import hiredis
@@ -16,13 +17,18 @@ import hiredis
 from workerpool_operator.core.observation import Cause
 from workerpool_operator.queues.address import Address, BrokerError
 from workerpool_operator.queues.replies import concerns_all, explain, one_line, pack
+from workerpool_operator.queues.sentinel import Discovery
 
 _CHUNK_BYTES = 1 << 18
 _TLS_ALERT = b"\x15\x03"
+_ASK_AGAIN_S = 5.0
+"""A primary that was cut off from its Sentinels still answers: only they know that it is none any more."""
 
 
 class Connection:
     """A connection to one broker, made when first needed and again after it broke.
+
+    With Sentinels it is made to the primary they name, and made anew when they name another one.
 
     Not safe for concurrent use. Every failure is a :class:`BrokerError` whose message names the server and never holds
     the password, within ``connect_timeout_s`` and ``read_timeout_s`` (each bounds the whole of its step).
@@ -35,6 +41,14 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._parser = hiredis.Reader()
         self._answered = False
+        self._asked_s = 0.0
+        self._discovery: Discovery | None = None
+        if address.sentinels is not None:
+            self._discovery = Discovery(
+                address,
+                address.sentinels,
+                lambda one: Connection(one, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s),
+            )
 
     async def execute(self, commands: bytes, count: int) -> list[Any]:
         """Send a buffer of ``count`` commands and return their replies; error replies are in the list, not raised.
@@ -47,6 +61,8 @@ class Connection:
         """
         if self._parser.has_data():
             # More was answered than was asked: what comes next would be taken for the reply to something else.
+            self.drop()
+        if await self._moved():
             self.drop()
         reused = self._streams is not None
         try:
@@ -61,13 +77,15 @@ class Connection:
 
         Raises:
             TimeoutError: None came in time; the connection stays as it is.
-            BrokerError: The connection broke.
+            BrokerError: The connection broke, or another server is the primary now.
         """
         try:
             async with asyncio.timeout(timeout_s):
                 return (await self._receive(1))[0]
         except (OSError, hiredis.HiredisError) as error:
             if isinstance(error, TimeoutError):
+                if await self._moved():
+                    raise BrokerError(Cause.UNREACHABLE, f"{self.address} is not the primary any more") from error
                 raise
             raise self._broken(error) from error
 
@@ -90,9 +108,23 @@ class Connection:
         """Close the connection."""
         streams = self._streams
         self.drop()
+        if self._discovery is not None:
+            await self._discovery.close()
         if streams is not None:
             # The transport reports its end in a later turn of the event loop; a loop closed before that complains.
             await asyncio.gather(streams[1].wait_closed(), return_exceptions=True)
+
+    async def _moved(self) -> bool:
+        """Whether the Sentinels name another primary than the one connected to; asked every few seconds."""
+        discovery = self._discovery
+        if discovery is None or self._streams is None or time.monotonic() - self._asked_s < _ASK_AGAIN_S:
+            return False
+        self._asked_s = time.monotonic()
+        try:
+            found = await discovery.primary()
+        except BrokerError:
+            return False  # what is connected goes on without them
+        return (found.host, found.port) != (self.address.host, self.address.port)
 
     async def _attempt(self, commands: bytes, count: int) -> list[Any]:
         try:
@@ -163,6 +195,8 @@ class Connection:
 
     async def _connect(self) -> None:
         self._parser, self._answered = hiredis.Reader(), False
+        if self._discovery is not None:
+            self.address, self._asked_s = await self._discovery.primary(), time.monotonic()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await self._open()
@@ -235,4 +269,6 @@ class Connection:
         """
         first = next((reply for reply in (replies[0], replies[-1]) if isinstance(reply, hiredis.ReplyError)), None)
         if first is not None and concerns_all(first):
+            if self._discovery is not None:
+                self.drop()  # a primary of yesterday, perhaps: the Sentinels are asked before the next reading
             raise self.refused(first, "")
