@@ -92,19 +92,20 @@ class Sentinels(Sentinel):
         Raises:
             MasterNotFoundError: none does; the text says what became of each.
         """
-        problems = []
+        problems: dict[str, list[str]] = {}
         for number, (where, client) in enumerate(self._clients):
             try:
                 found = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service_name)  # type: ignore[no-untyped-call]
             except (RedisError, OSError) as error:
-                problems.append(f"{where}: {reason(error, self._broker, sentinel=True)}")
+                problems.setdefault(reason(error, self._broker, sentinel=True), []).append(where)
                 continue
             if found:
                 self._clients.insert(0, self._clients.pop(number))
                 host, port = (part.decode() if isinstance(part, bytes) else str(part) for part in found)
                 return host, int(port)
-            problems.append(f"{where} knows no {service_name}")
-        raise MasterNotFoundError(f"no Sentinel names a primary of {service_name}: {'; '.join(problems)}")
+            problems.setdefault("it knows no service of this name", []).append(where)
+        told = "; ".join(f"{', '.join(places)}: {why}" for why, places in problems.items())
+        raise MasterNotFoundError(f"no Sentinel names a primary of {service_name}: {told}")
 
 
 def tls_context(broker: BrokerUrl) -> ssl.SSLContext:

@@ -127,7 +127,7 @@ def _login(text: str, user: str, *, sentinel: bool) -> str:
     whose = "sentinel_password in the query of WORKERPOOL_BROKER_URL" if sentinel else "WORKERPOOL_BROKER_URL"
     if "without any password configured" in text:
         return f"a password is given and the server has none for the user {user}: take it out of {whose}"
-    if "Authentication required" in text or "NOAUTH" in text:
+    if "Authentication required" in text or "NOAUTH" in text or "HELLO must be called" in text:
         return f"a password is needed: set it in {whose}"
     return f"wrong password for user {user}, or no such user: see {whose}"
 
