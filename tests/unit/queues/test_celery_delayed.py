@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from workerpool_operator.core.observation import Cause, QueueDepth, Unavailable
 from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
 from workerpool_operator.queues.celery.delayed import DUE_LIMIT, REFRESH_S, DelayedSet, DelayedView
-from workerpool_operator.queues.celery.plan import Parts, Plan
+from workerpool_operator.queues.celery.plan import DELAYED_A_ROUND, Parts, Plan
 from workerpool_operator.queues.celery.queue import QueueKeys, delayed_key
 from workerpool_operator.queues.celery.reader import _QUESTIONS_A_ROUND
 from workerpool_operator.queues.replies import explain, pack
@@ -301,6 +301,20 @@ def test_who_waited_longest_is_asked_first() -> None:
         # Each of them changed since.
         plan.see([2 + second, [b"a", b"1800000060"], 0, None] * count + [0, [], 0, []], NOW_S + second, why)
     assert not left
+
+
+def test_a_round_is_bounded_by_what_it_brings() -> None:
+    count = 2 * DELAYED_A_ROUND // DUE_LIMIT
+    plan = Plan([source("mail", *(f"q{at}" for at in range(count + 1)))], Parts())
+    plan.see([100_000, 0, None] * count + [1, 0, None] + [0, [], 0, []], NOW_S, why)
+    seen = []
+    for second in range(3):
+        asked = plan.questions(NOW_S + second / 10, why)
+        seen.append(len(asked))
+        for _, answer in asked:
+            answer([b"a", b"1800000060"] * DUE_LIMIT)
+    assert seen == [count // 2, count // 2, 1]
+    assert plan.questions(NOW_S + 1, why) == []
 
 
 times = st.integers(-20, 20).map(lambda seconds: NOW_S + seconds)

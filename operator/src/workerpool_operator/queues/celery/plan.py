@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -10,12 +10,14 @@ from typing import Any
 
 from workerpool_operator.core.observation import QueueDepth, Unavailable
 from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
-from workerpool_operator.queues.celery.delayed import DUE_LIMIT, Question
+from workerpool_operator.queues.celery.delayed import DUE_LIMIT, DelayedSet, Question
 from workerpool_operator.queues.celery.held import HeldKeys, HeldView
 from workerpool_operator.queues.celery.lists import Explain
 from workerpool_operator.queues.celery.queue import QueueKeys
 from workerpool_operator.queues.celery.routes import Routes
 
+DELAYED_A_ROUND = 32 * DUE_LIMIT
+"""How many delayed jobs one round asks about at most: about 2 MB, 15 ms."""
 FORGET_S = 600.0
 """A pool that was not asked about for so long is forgotten: ten times the longest interval a pool may have."""
 _EMPTY = QueueDepth(ready=0)
@@ -194,9 +196,7 @@ class Plan:
         awake = [queue for queue in self.queues if not queue.idle]
         for queue in awake:
             questions.extend(queue.questions(now_s))
-        # There may be more of these than fit into one reading: those that waited longest come first.
-        for delayed in sorted([queue.delayed for queue in awake if queue.delayed.size], key=attrgetter("asked_s")):
-            questions.extend(delayed.questions(now_s, explain))
+        questions.extend(_about_delayed((queue.delayed for queue in awake if queue.delayed.size), now_s, explain))
         return questions
 
     def _width(self) -> int:
@@ -209,6 +209,17 @@ class Plan:
             for prefix, held in self.shared.items()
         }
         return {pool.key: pool.reading(now_s, shared) for pool in self.pools}
+
+
+def _about_delayed(sets: Iterable[DelayedSet], now_s: float, explain: Explain) -> Iterator[Question]:
+    """As much as fits into one round. Those that waited longest come first: the others have their turn in the next."""
+    entries = 0
+    for one in sorted(sets, key=attrgetter("asked_s")):
+        for question in one.questions(now_s, explain):
+            yield question
+            entries += min(one.size, DUE_LIMIT)
+        if entries >= DELAYED_A_ROUND:
+            return
 
 
 def _soonest(due_in_s: list[float]) -> tuple[float, ...]:
