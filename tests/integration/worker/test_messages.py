@@ -182,14 +182,14 @@ def test_poison_goes_to_the_dead_letters_and_the_worker_lives(
     for number, message in enumerate(messages.values(), start=1):
         bench.redis.lpush("email", message)
         if not waiting:
-            until(lambda number=number: len(all_of(letters)) == number, what=bench.logs)
+            until(lambda: len(all_of(letters)) == number, what=bench.logs)  # noqa: B023 - called at once
     if waiting:
         worker = bench.start().ready()
     bench.producer.email(mail("good"))
     until(lambda: mailbox.ids() == ["email-good"], what=bench.logs)
     until(lambda: len(all_of(letters)) == len(messages), what=lambda: [letter.text for letter in all_of(letters)])
     assert worker.process.poll() is None
-    assert bench.all_done()
+    until(bench.all_done, what=bench.logs)
     kept = {letters.message(letter) for letter in all_of(letters)}
     assert {
         message.encode() if isinstance(message, str) else message for message in list(messages.values())[6:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,8 @@ def test_a_job_waiting_for_its_next_try_holds_nobody_up(bench: Bench, mailbox: M
     worker.terminate()
     assert worker.exit_status() == 0
     assert (bench.waiting(), bench.unacked()) == (0, 0)
-    (message,) = bench.redis.hvals("workerpool:delayed:email:messages")
+    delayed: Any = bench.redis.hvals("workerpool:delayed:email:messages")
+    (message,) = delayed
     headers = json.loads(message.partition("\n")[2])["headers"]
     assert headers["retries"] == 1
     assert sent_at <= headers["enqueued_at"] <= sent_at + 2

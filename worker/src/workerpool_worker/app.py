@@ -8,14 +8,17 @@ from celery import Celery, signals
 
 from workerpool_worker import tasks
 from workerpool_worker.messages import headers
+from workerpool_worker.messages.dead_letter_count import DeadLetterCountStep
 from workerpool_worker.messages.fetch import FetchStep
 from workerpool_worker.messages.promote import PromoteStep
 from workerpool_worker.messages.recovery import RecoveryStep
 from workerpool_worker.runtime import logs
 from workerpool_worker.runtime.delivery import delivery_config, pool_key
 from workerpool_worker.runtime.drain import DrainStep
+from workerpool_worker.runtime.failed_hooks import failed_hooks
 from workerpool_worker.runtime.heartbeat import Heartbeat, HeartbeatStep
 from workerpool_worker.runtime.metrics import MetricsStep
+from workerpool_worker.schedules.step import ScheduleStep
 from workerpool_worker.settings import Settings, load_settings
 
 
@@ -30,9 +33,12 @@ def create_app(settings: Settings) -> Celery:
     # Without a pool's own keys the unacknowledged jobs are shared with workers that write no leases.
     if settings.pool is not None:
         app.workerpool_holders_key = pool_key(settings, "holders")  # type: ignore[attr-defined]
+    app.workerpool_on_buried = failed_hooks(app, settings)  # type: ignore[attr-defined]
     app.steps["consumer"].add(FetchStep)
     app.steps["consumer"].add(PromoteStep)
     app.steps["consumer"].add(RecoveryStep)
+    app.steps["consumer"].add(DeadLetterCountStep)
+    app.steps["consumer"].add(ScheduleStep)
     app.steps["consumer"].add(DrainStep)
     app.steps["consumer"].add(HeartbeatStep)
     app.steps["consumer"].add(MetricsStep)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, signals
@@ -18,7 +19,7 @@ from celery import Task, signals
 from workerpool_worker.messages import headers
 from workerpool_worker.messages.history import History
 from workerpool_worker.registry import JobSpec, all_jobs
-from workerpool_worker.runtime import outcomes
+from workerpool_worker.runtime import logs, outcomes
 from workerpool_worker.runtime.errors import TransientError
 from workerpool_worker.runtime.retry import judge
 from workerpool_worker.runtime.verdict import NotDoneError, not_done
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from workerpool_worker.models import Job
     from workerpool_worker.runtime.context import Outcome
+    from workerpool_worker.runtime.following import Following
     from workerpool_worker.runtime.limits import RateLimit
     from workerpool_worker.settings import Settings
 
@@ -73,19 +75,97 @@ def _task(spec: JobSpec, settings: Settings) -> Task[..., Any]:
 
 def _run(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any]) -> Outcome:
     request = task.request
-    began = time.monotonic()
-    try:
-        result = _attempt(task, spec, settings, arguments)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the job is not done
-        raise _judged(task, settings, error, seconds=time.monotonic() - began) from None
-    outcome = str(result.get("outcome", "done"))
-    seconds = time.monotonic() - began
-    outcomes.job_ended(request, task.name, outcome, seconds=seconds, repeated=result.get("repeated") or None)
+    with logs.job_fields(
+        job_id=request.id, correlation_id=request.correlation_id, task=task.name, queue=outcomes.queue_of(request)
+    ):
+        began = time.monotonic()
+        following = None
+        try:
+            following = _following(task, settings)
+            result = _attempt(task, spec, settings, arguments, following)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job is not done
+            raise _judged(task, settings, error, following, seconds=time.monotonic() - began) from None
+        outcome = str(result.get("outcome", "done"))
+        seconds = time.monotonic() - began
+        outcomes.job_ended(request, task.name, outcome, seconds=seconds, repeated=result.get("repeated") or None)
+        return result
+
+
+def _attempt(
+    task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any], following: Following | None
+) -> Outcome:
+    from workerpool_worker.runtime.attempt import attempt
+    from workerpool_worker.runtime.following import watched
+
+    request = task.request
+    # In a child, Celery's request shows the message's property of this name, never the header.
+    correlation_id = request.correlation_id or request.id
+    more: dict[str, Any] = {} if following is None else {"progress": following.progress}
+    with watched(following) if following is not None else nullcontext():
+        result = attempt(
+            spec,
+            settings,
+            arguments,
+            job_id=request.id,
+            correlation_id=correlation_id,
+            redelivered=_history(request).cut_off,
+            publish=lambda job: _publish(task.app, job, correlation_id),
+            **more,
+        )
+    _set_off_hooks(task, settings, result)
+    if following is not None:
+        following.completed(result)
     return result
 
 
-def _judged(task: Any, settings: Settings, error: Exception, *, seconds: float) -> NotDoneError:
-    """What is to become of the job; logged."""
+def _following(task: Any, settings: Settings) -> Following | None:
+    """Who keeps the status of this try; None where nobody is to."""
+    if not settings.job_status:
+        return None
+    from workerpool_worker.runtime.database import engine_for, transient_outside_errors
+    from workerpool_worker.runtime.following import Following
+    from workerpool_worker.store.records import Try
+
+    request = task.request
+    with transient_outside_errors():
+        engine = engine_for(settings.database)
+    this = Try(
+        job_id=request.id,
+        task=task.name,
+        queue=outcomes.queue_of(request) or "",
+        attempt=_history(request).tries + 1,
+        enqueued_at=(request.headers or {}).get(headers.ENQUEUED_AT),
+        correlation_id=request.correlation_id or request.id,
+        worker=request.hostname,
+        started_at=time.time(),
+    )
+    return Following(engine, this)
+
+
+def _set_off_hooks(task: Any, settings: Settings, result: Outcome) -> None:
+    """Tell those who want to know that the job is done. Before it is acknowledged, so that nobody is forgotten."""
+    if not settings.hooks:
+        return
+    from workerpool_worker.jobs.hooks.choose import Final, hooks_for
+
+    request = task.request
+    final = Final(
+        job_id=request.id,
+        task=task.name,
+        queue=outcomes.queue_of(request) or "",
+        state="completed",
+        result=result,
+        attempts=_history(request).tries + 1,
+        finished_at_s=time.time(),
+    )
+    for hook in hooks_for(settings, final):
+        _publish(task.app, hook.job, request.correlation_id or request.id, queue=hook.queue)
+
+
+def _judged(
+    task: Any, settings: Settings, error: Exception, following: Following | None, *, seconds: float
+) -> NotDoneError:
+    """What is to become of the job; kept and logged."""
     request = task.request
     verdict = judge(
         error,
@@ -98,29 +178,16 @@ def _judged(task: Any, settings: Settings, error: Exception, *, seconds: float) 
     made = not_done(error, verdict, seconds=seconds)
     text = f"{made.error}: {made.text}"
     if made.delay_s is None:
+        if following is not None:
+            following.failed(made.error, made.text)
         outcomes.job_ended(request, task.name, "failed", seconds=seconds, error=text)
     else:
+        if following is not None:
+            following.put_off(made.error, made.text, made.delay_s)
         outcome = "deferred" if made.deferred else "retried"
         wait_s = round(made.delay_s, 3)
         outcomes.job_ended(request, task.name, outcome, seconds=seconds, error=text, retry_in_seconds=wait_s)
     return made
-
-
-def _attempt(task: Any, spec: JobSpec, settings: Settings, arguments: Mapping[str, Any]) -> Outcome:
-    from workerpool_worker.runtime.attempt import attempt
-
-    request = task.request
-    # In a child, Celery's request shows the message's property of this name, never the header.
-    correlation_id = request.correlation_id or request.id
-    return attempt(
-        spec,
-        settings,
-        arguments,
-        job_id=request.id,
-        correlation_id=correlation_id,
-        redelivered=_history(request).cut_off,
-        publish=lambda job: _publish(task.app, job, correlation_id),
-    )
 
 
 def _history(request: Any) -> History:
@@ -131,19 +198,13 @@ def _history(request: Any) -> History:
     return history
 
 
-def _publish(app: Celery, job: Job, correlation_id: str) -> None:
+def _publish(app: Celery, job: Job, correlation_id: str, *, queue: str | None = None) -> None:
     from kombu.exceptions import OperationalError
 
+    from workerpool_worker.sending import follow_up
+
     try:
-        app.send_task(
-            job.task,
-            kwargs=job.arguments(),
-            task_id=job.job_id,
-            queue=job.queue,
-            headers=headers.fresh(correlation_id),
-            correlation_id=correlation_id,
-            declare=(),
-        )
+        follow_up.send(app, job, correlation_id=correlation_id, queue=queue)
     except (OperationalError, OSError) as error:
         raise TransientError(f"cannot publish {job.job_id}: {error}") from error
 

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from workerpool_worker.messages import wire
-from workerpool_worker.messages.headers import CORRELATION_ID, ENQUEUED_AT
+from workerpool_worker.messages.headers import ENQUEUED_AT
 from workerpool_worker.messages.history import History
 from workerpool_worker.messages.letters import Letter, letter_id
 from workerpool_worker.messages.settle import Settlement
@@ -121,7 +121,7 @@ class Endings:
             size_bytes=len(message),
             enqueued_at=float(enqueued_at) if isinstance(enqueued_at, int | float) else None,
             died_at=time.time(),
-            correlation_id=headers.get(CORRELATION_ID) or (str(job_id) if job_id else None),
+            correlation_id=(payload.get("properties") or {}).get("correlation_id") or (str(job_id) if job_id else None),
         )
 
 

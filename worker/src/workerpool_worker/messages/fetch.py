@@ -27,7 +27,6 @@ from redis.exceptions import ResponseError
 
 from workerpool_worker.messages import scripts
 from workerpool_worker.messages.ending import Endings
-from workerpool_worker.messages.letters import Letter
 from workerpool_worker.messages.settle import Settlement, keep_of
 from workerpool_worker.messages.unreadable import UnreadableError, read_message, unreadable_letter
 
@@ -192,10 +191,6 @@ class SafeFetch:
         return name
 
 
-def _nothing_more(_letter: Letter) -> None:
-    """Until there are hooks."""
-
-
 class FetchStep(bootsteps.StartStopStep):
     """Installs the safe fetch on every new connection."""
 
@@ -206,7 +201,7 @@ class FetchStep(bootsteps.StartStopStep):
         settings = c.app.workerpool_settings
         channel = c.task_consumer.channel
         channel.settlement = Settlement(channel, keep_of(settings))
-        channel.endings = Endings(channel, channel.settlement, settings, on_buried=_nothing_more)
+        channel.endings = Endings(channel, channel.settlement, settings, on_buried=c.app.workerpool_on_buried)
         fetch = SafeFetch(channel, lambda: _write_to_children(c.pool), max_bytes=settings.max_message_bytes)
         fetch.install()
 

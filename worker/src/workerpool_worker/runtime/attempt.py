@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from workerpool_worker.models import Job
 from workerpool_worker.registry import JobSpec
-from workerpool_worker.runtime.context import JobContext, Outcome
+from workerpool_worker.runtime.context import JobContext, Outcome, untold
 from workerpool_worker.runtime.database import engine_for, transient_outside_errors
 from workerpool_worker.runtime.errors import InvalidJobError
 from workerpool_worker.settings import Settings
@@ -25,6 +25,7 @@ def attempt(
     correlation_id: str,
     redelivered: bool,
     publish: Callable[[Job], None],
+    progress: Callable[[float, str], None] = untold,
 ) -> Outcome:
     """Check the message, then run the job's code on it.
 
@@ -36,6 +37,7 @@ def attempt(
         correlation_id: What it belongs to.
         redelivered: Whether an earlier try was cut off.
         publish: Sends a follow-up job.
+        progress: Keeps how far it is.
 
     Raises:
         InvalidJobError: the arguments do not describe such a job.
@@ -55,6 +57,7 @@ def attempt(
             correlation_id=correlation_id,
             redelivered=redelivered,
             publish=publish,
+            progress=progress,
         )
         return code_of(spec)(context, message)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Outcome = dict[str, object]
 
 
-def _untold(percent: float, message: str) -> None:
+def untold(percent: float, message: str) -> None:
     """Progress that nobody keeps."""
 
 
@@ -40,7 +40,7 @@ class JobContext:
     redelivered: bool
     publish: Callable[[Job], None]
     correlation_id: str | None = None
-    progress: Callable[[float, str], None] = _untold
+    progress: Callable[[float, str], None] = untold
 
     def effect(
         self, key: str, params: object, *, takeover_after_s: float = 0.0

@@ -25,7 +25,7 @@ def job_ended(request: Any, task: str, outcome: str, *, seconds: float | None = 
         seconds: How long the try ran.
         more: Further fields; those that are None are left out.
     """
-    fields: dict[str, object] = {"job_id": request.id, "task": task, "queue": _queue(request), "outcome": outcome}
+    fields: dict[str, object] = {"job_id": request.id, "task": task, "queue": queue_of(request), "outcome": outcome}
     fields["seconds"] = None if seconds is None else round(seconds, 4)
     fields["wait_seconds"] = waited_s(request, seconds or 0.0)
     level = logging.ERROR if outcome == "failed" else logging.INFO
@@ -101,6 +101,7 @@ def _waited_s(job_headers: Mapping[str, Any], started_s: float | None) -> float 
     return max(started_s - max(sent, due if isinstance(due, int | float) else 0.0), 0.0)
 
 
-def _queue(request: Any) -> str | None:
+def queue_of(request: Any) -> str | None:
+    """The queue of a try, as the child knows it."""
     info = getattr(request, "delivery_info", None) or {}
     return info.get("routing_key")
