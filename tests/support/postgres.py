@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,14 @@ NOBODY = 65534
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a server of the session's own, on a loopback port, its data in a folder of its own."""
+    """The URL of a server of the session's own."""
+    with postgres_server() as url:
+        yield url
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """The URL of a server on a loopback port, its data in a folder of its own."""
     # Not pytest's folder: that is its user's alone, and PostgreSQL refuses to run as root.
     with tempfile.TemporaryDirectory(prefix="workerpool-pg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
