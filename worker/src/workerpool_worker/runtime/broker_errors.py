@@ -15,6 +15,7 @@ _LONGEST = 300
 _PROBE_S = 1.0
 _EXPIRED = 10
 _OTHER_NAME = (62, 64)
+_CLIENT_CERTIFICATE = "name one it accepts in WORKERPOOL_BROKER_CERT_FILE and WORKERPOOL_BROKER_KEY_FILE"
 _COMMAND_DENIED = re.compile(r"run the '([^']+)' command", re.IGNORECASE)
 _ASKED = re.compile(r" \(asked: (.*)\)$")
 
@@ -70,10 +71,7 @@ def _tls(error: ssl.SSLError) -> str:
         )
     text = (error.reason or str(error)).replace("_", " ").lower()
     if "certificate required" in text or "handshake failure" in text or "bad certificate" in text:
-        return (
-            f"it asks for a client certificate ({text}): "
-            "name one it accepts in WORKERPOOL_BROKER_CERT_FILE and WORKERPOOL_BROKER_KEY_FILE"
-        )
+        return f"it asks for a client certificate ({text}): {_CLIENT_CERTIFICATE}"
     return f"no TLS handshake ({text}): does this port speak TLS?"
 
 
@@ -100,8 +98,12 @@ _TOLD = (
 
 def _tls_on_one_side(error: redis_errors.RedisError, text: str, broker: BrokerUrl) -> str | None:
     if broker.tls:
-        silent = isinstance(error, redis_errors.TimeoutError) and "connecting" in text
-        return "it answers no TLS handshake: does this port speak TLS?" if silent else None
+        if isinstance(error, redis_errors.TimeoutError) and "connecting" in text:
+            return "it answers no TLS handshake: does this port speak TLS?"
+        if "closed by server" in text and broker.cert_file is None:
+            # Since TLS 1.3 a server says after the handshake that it wanted a certificate, or hangs up.
+            return f"it closed the connection; where it asks for a client certificate, {_CLIENT_CERTIFICATE}"
+        return None
     if isinstance(error, redis_errors.InvalidResponse):
         return "it does not speak Redis' protocol: where it speaks TLS, begin the URL with rediss"
     if "closed by server" in text and _speaks_tls(broker):
