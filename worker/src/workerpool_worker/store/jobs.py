@@ -177,8 +177,8 @@ def _values(
 def _run(engine: sa.Engine, statements: Mapping[str, str], values: tuple[Any, ...]) -> bool:
     try:
         raw = engine.raw_connection()
-    except SQLAlchemyError as error:
-        raise _not_written(getattr(error, "orig", None) or error) from error
+    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
+        raise _not_written(error) from error
     driver: Any = raw.driver_connection
     try:
         if engine.dialect.name == "sqlite":
