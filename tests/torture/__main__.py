@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.torture.chaos import WEIGHTS, Chaos, Harm
-from tests.torture.check import Check
+from tests.torture.facts import Check
 from tests.torture.forensics import stories_of
 from tests.torture.plan import Plan
 from tests.torture.report import Teller, show

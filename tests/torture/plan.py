@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,7 +14,7 @@ from workerpool_worker.models import Email, Job, Order, OrderLine, Payment, Refu
 REFUSED_DOMAIN = "refused.example"
 """The mail server refuses it for good."""
 
-STUCK_LIMITS_S = (1.0, 2.0)
+STUCK_LIMITS_S = (1, 2)
 """Soft and hard time limit of jobs that hang."""
 
 RARE = "rare-tea"
@@ -145,24 +145,24 @@ class Plan:
 
     def _job(self, kind: Kind, name: str) -> Job | None:
         mailbox = f"{name}@example.org"
-        match kind:
-            case Kind.PAYMENT:
-                return Payment(id=name, amount_minor=self._dice.randint(100, 9_999), email=mailbox, customer=name)
-            case Kind.MAIL if self._dice.random() < 0.5:
-                return WelcomeEmail(id=name, customer=f"Customer {name}", to=mailbox)
-            case Kind.MAIL:
-                return Email(id=name, to=mailbox, subject=f"News for {name}", text="Nothing new.\n.\nReally.")
-            case Kind.REFUSED_MAIL:
-                return Email(id=name, to=f"{name}@{REFUSED_DOMAIN}", subject="No", text="Nobody gets this.")
-            case Kind.SMS:
-                return Sms(id=name, to=f"+3933{self._number:08d}", text=f"Your parcel {name} is on its way.")
-            case Kind.SLOW:
-                return Slow(id=name, seconds=round(self._dice.uniform(0.1, 1.5), 2))
-            case Kind.CRASH | Kind.CRASH_WORKER:
-                return Crash(id=name, victim="child" if kind is Kind.CRASH else "worker")
-            case Kind.STUCK:
-                return Stuck(id=name)
-        return None
+        makers: Mapping[Kind, Callable[[], Job]] = {
+            Kind.PAYMENT: lambda: Payment(
+                id=name, amount_minor=self._dice.randint(100, 9_999), email=mailbox, customer=name
+            ),
+            Kind.MAIL: lambda: self._mail(name, mailbox),
+            Kind.REFUSED_MAIL: lambda: Email(id=name, to=f"{name}@{REFUSED_DOMAIN}", subject="No", text="To nobody."),
+            Kind.SMS: lambda: Sms(id=name, to=f"+3933{self._number:08d}", text=f"Your parcel {name} is on its way."),
+            Kind.SLOW: lambda: Slow(id=name, seconds=round(self._dice.uniform(0.1, 1.5), 2)),
+            Kind.CRASH: lambda: Crash(id=name, victim="child"),
+            Kind.CRASH_WORKER: lambda: Crash(id=name, victim="worker"),
+            Kind.STUCK: lambda: Stuck(id=name),
+        }
+        return makers[kind]() if kind in makers else None
+
+    def _mail(self, name: str, mailbox: str) -> Job:
+        if self._dice.random() < 0.5:
+            return WelcomeEmail(id=name, customer=f"Customer {name}", to=mailbox)
+        return Email(id=name, to=mailbox, subject=f"News for {name}", text="Nothing new.\n.\nReally.")
 
     def _poison(self, kind: Kind, name: str) -> Item:
         queue = self._dice.choice(("order", "payment", "email", QUEUE))

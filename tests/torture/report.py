@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tests.torture.chaos import Event
-from tests.torture.check import Check
+from tests.torture.facts import Check
 from tests.torture.plan import Item
 from tests.torture.session import Progress
 

@@ -10,8 +10,9 @@ from itertools import islice
 
 from tests.torture import state
 from tests.torture.chaos import KILLS, Chaos, Event
-from tests.torture.check import Check, Found, Sent, verdict
-from tests.torture.plan import ORDERS, Item, Kind, refund_of
+from tests.torture.check import FINAL, verdict
+from tests.torture.facts import Check, Found, Sent
+from tests.torture.plan import Item, Kind, refund_of
 from tests.torture.world import World
 
 _TURN_S = 0.05
@@ -31,7 +32,7 @@ class Progress:
     places: state.Places = field(default_factory=lambda: state.Places(waiting=0, unacked=0, delayed=0, dead=0))
     workers: int = 0
     harm: int = 0
-    phase: str = "starting"
+    phase: str = "harming"
 
 
 @dataclass
@@ -150,6 +151,8 @@ class Session:
 
     def _found(self) -> Found:
         world, effects = self.world, self.world.effects
+        states = self._database.job_states()
+        unsettled = [item.job_id for item in self.sent if item.job is not None and states.get(item.job_id) not in FINAL]
         return Found(
             orders={order.id: order for order in effects.orders()},
             movements=tuple(effects.stock_movements()),
@@ -164,11 +167,7 @@ class Session:
             residue=state.residue(world.client),
             claimed=frozenset(self._database.claimed()),
             outbox=self._database.rows("outbox"),
-            states=self._database.job_states(),
+            states=states,
+            asked={name: self._database.ask(world.client, name) for name in unsettled},
             ended_badly=tuple(world.fleet.ended_badly),
         )
-
-
-def orders_among(items: list[Item]) -> int:
-    """How many orders are among them."""
-    return sum(item.kind in ORDERS for item in items)

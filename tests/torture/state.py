@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import redis
 import sqlalchemy as sa
+from redis import Redis
 
 from tests.torture.world import POOL, QUEUES
 from workerpool_worker.jobs.orders.tables import orders
@@ -16,6 +15,7 @@ from workerpool_worker.messages import keys
 from workerpool_worker.messages.letters import Letter
 from workerpool_worker.runtime.database import make_engine
 from workerpool_worker.store.places import PRIORITY_STEPS
+from workerpool_worker.store.status import status
 from workerpool_worker.store.tables import jobs
 
 SCHEDULED = keys.delayed("maintenance")
@@ -39,7 +39,7 @@ class Places:
         return self.waiting + self.unacked + self.delayed
 
 
-def places(client: redis.Redis) -> Places:
+def places(client: Redis) -> Places:
     """Count them, in one round trip."""
     pipe = client.pipeline(transaction=True)
     for queue in QUEUES:
@@ -55,11 +55,11 @@ def places(client: redis.Redis) -> Places:
     return Places(waiting=sum(found[:cut]), unacked=found[cut], delayed=sum(rest[::2]), dead=sum(rest[1::2]))
 
 
-def residue(client: redis.Redis) -> dict[str, int]:
+def residue(client: Redis) -> dict[str, int]:
     """Keys that hold something although all is done, and how much. What a run may leave is not among them."""
     left = {}
     for raw in client.scan_iter(count=1000):
-        key, kind = raw.decode(), client.type(raw).decode()
+        key, kind = _text(raw), _text(client.type(raw))
         if kind == "list":
             left[key] = int(client.llen(raw))
         elif SCHEDULED in key:
@@ -69,7 +69,7 @@ def residue(client: redis.Redis) -> dict[str, int]:
     return left
 
 
-def letters(client: redis.Redis) -> list[Letter]:
+def letters(client: Redis) -> list[Letter]:
     """Every dead letter."""
     found = []
     for queue in QUEUES:
@@ -78,20 +78,21 @@ def letters(client: redis.Redis) -> list[Letter]:
     return found
 
 
-def letter_ids_out_of_step(client: redis.Redis) -> list[str]:
+def letter_ids_out_of_step(client: Redis) -> list[str]:
     """Dead letters that lack one of their three parts."""
-    broken = []
+    broken: set[str] = set()
     for queue in QUEUES:
-        parts: list[set[bytes]] = [
-            set(client.zrange(keys.dead_letters(queue), 0, -1)),
-            set(client.hkeys(keys.dead_letter_bodies(queue))),
-            set(client.hkeys(keys.dead_letter_messages(queue))),
-        ]
-        broken += [name.decode() for name in set.union(*parts) - set.intersection(*parts)]
+        everywhere: tuple[Any, ...] = (
+            client.zrange(keys.dead_letters(queue), 0, -1),
+            client.hkeys(keys.dead_letter_bodies(queue)),
+            client.hkeys(keys.dead_letter_messages(queue)),
+        )
+        scored, bodies, messages = ({_text(name) for name in names} for names in everywhere)
+        broken |= (scored | bodies | messages) - (scored & bodies & messages)
     return sorted(broken)
 
 
-def held(client: redis.Redis) -> dict[str, str]:
+def held(client: Redis) -> dict[str, str]:
     """The ids of the jobs that are unacknowledged or delayed, and where."""
     where = {}
     for queue in QUEUES:
@@ -102,6 +103,10 @@ def held(client: redis.Redis) -> dict[str, str]:
     for value in found.values():
         where[_job_id(value)] = "unacknowledged"
     return where
+
+
+def _text(raw: bytes | str) -> str:
+    return raw.decode() if isinstance(raw, bytes) else raw
 
 
 def _job_id(raw: bytes) -> str:
@@ -121,11 +126,14 @@ class Database:
         with self._engine.connect() as connection:
             return {row.id: row.state for row in connection.execute(query)}
 
-    def job_states(self) -> Mapping[str, tuple[str, int]]:
-        """The state and the attempts of every job that the database knows."""
+    def job_states(self) -> dict[str, str]:
+        """The state of every job that the database knows."""
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(jobs.c.id, jobs.c.state, jobs.c.attempts))
-            return {row.id: (row.state, row.attempts) for row in rows}
+            return {row.id: row.state for row in connection.execute(sa.select(jobs.c.id, jobs.c.state))}
+
+    def ask(self, client: Redis, job_id: str) -> str:
+        """What the worker's own command would say of a job."""
+        return status(self._engine, client, job_id, queues=QUEUES).state or "unknown"
 
     def rows(self, table: str) -> int:
         """How many rows a table has."""

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
 from celery import Celery
+from redis import Redis
 
 from tests.support.postgres import postgres_server
 from tests.torture.fleet import GRACE_S, Fleet
@@ -37,7 +37,7 @@ class World:
 
     folder: Path
     redis: RedisServer
-    client: redis.Redis
+    client: Redis
     proxy: Proxy
     post: Post
     database: str
@@ -51,7 +51,7 @@ class World:
 class Sender:
     """Sends what the plan says. Nothing is sent while Redis is away, so nothing is sent twice by mistake."""
 
-    def __init__(self, url: str, client: redis.Redis) -> None:
+    def __init__(self, url: str, client: Redis) -> None:
         self._client = client
         self.producer = Producer(url)
         self._plain = Celery("torture-plain", broker=url, set_as_current=False)
@@ -115,7 +115,7 @@ def world(
         logs.mkdir()
         _fill_shelves(url, rare)
         effects = stack.enter_context(contextlib.closing(EffectsReader(url)))
-        client = stack.enter_context(redis.Redis.from_url(server.url))
+        client = stack.enter_context(Redis.from_url(server.url))
         sender = stack.enter_context(contextlib.closing(Sender(server.url, client)))
         urls = (server.url, f"redis://127.0.0.1:{proxy.port}/0")
         environments = tuple(_environment(one, url, post.port, logs, concurrency, max_losses) for one in urls)

@@ -1,0 +1,63 @@
+"""The run of `make test`: a few hundred jobs and a fixed list of harm, each as soon as enough has moved."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from tests.torture.chaos import Chaos, Harm
+from tests.torture.facts import Check
+from tests.torture.forensics import stories_of
+from tests.torture.plan import Kind, Plan
+from tests.torture.report import show
+from tests.torture.session import Progress, Session
+from tests.torture.world import world
+
+HARM = (
+    (Harm.KILL_WORKER,) * 3
+    + (Harm.KILL_CHILD,) * 4
+    + (Harm.STOP,) * 3
+    + (Harm.KILL_CLIENTS,) * 3
+    + (Harm.CUT,) * 3
+    + (Harm.STALL,) * 3
+    + (Harm.KILL_REDIS,) * 3
+    + (Harm.END_REDIS,) * 3
+    + (Harm.SCALE,) * 4
+)
+CONCURRENCY = 2
+_WITHOUT = frozenset({Kind.CRASH_WORKER})  # it takes a minute to die as often as it may
+_EVERY_S = 0.6
+_STUCK_AFTER_S = 90.0
+
+
+def short_run(folder: Path, *, seed: int, items: int, database: str = "sqlite") -> tuple[list[Check], str]:
+    """Torture a few workers with so many items; the verdict, and what a person wants to read of it."""
+    dice = random.Random(seed)
+    harm = list(HARM)
+    dice.shuffle(harm)
+    with world(folder, seed=seed, database=database, rare=3, concurrency=CONCURRENCY, max_losses=4) as one:
+        one.fleet.target = 2
+        chaos = Chaos(one, dice, most_workers=3)
+        line = Plan(seed, without=_WITHOUT).items()
+        session = Session(one, chaos, (next(line) for _ in range(items)), _tell_nobody, dice)
+        began_s = next_s = time.monotonic()
+        try:
+            while harm or len(session.sent) < items:
+                session.turn()
+                session.feed(batch=40)
+                if harm and time.monotonic() > next_s and chaos.do(harm[-1]):
+                    harm.pop()
+                    next_s = time.monotonic() + _EVERY_S
+            session.drain(stuck_after_s=_STUCK_AFTER_S)
+            session.stop()
+            checks = session.verdict(concurrency=CONCURRENCY)
+        finally:
+            session.close()
+        text = show(checks, session.sent, session.events, seconds=time.monotonic() - began_s)
+        wrong = [text for check in checks for text in check.wrong]
+        return checks, text + (stories_of(one.redis.folder, wrong) if wrong else "")
+
+
+def _tell_nobody(_progress: Progress) -> None:
+    """A test has no progress line."""
