@@ -43,6 +43,7 @@ def register(app: Celery, settings: Settings) -> None:
 def preload(settings: Settings) -> None:
     """Import what the worker's queues need and open the database, so that the first job need not wait for it."""
     try:
+        from workerpool_worker.outbox.handing_over import see_to_leftovers
         from workerpool_worker.runtime.attempt import code_of
         from workerpool_worker.runtime.database import engine_for
 
@@ -50,6 +51,7 @@ def preload(settings: Settings) -> None:
             if spec.message.queue in settings.queues:
                 code_of(spec)
         engine_for(settings.database)
+        see_to_leftovers(settings)
     except Exception as error:  # noqa: BLE001 - a child that cannot reach the database now may do so at its first job
         outcomes.preload_failed(error)
 

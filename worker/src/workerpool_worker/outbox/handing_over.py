@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from workerpool_worker.outbox.adding import add_all
-from workerpool_worker.outbox.table import outbox
+from workerpool_worker.outbox.table import due_within, outbox
 from workerpool_worker.runtime.errors import TransientError
 from workerpool_worker.sending.outgoing import outgoing
 
@@ -43,18 +43,30 @@ def put(connection: sa.Connection, context: JobContext, jobs: Iterable[Job]) -> 
 
 def hand_over(context: JobContext, jobs: Sequence[Job]) -> bool:
     """Send them now, and again at every repeat; whether Redis took them. It may be away: then they stay."""
+    theirs = outbox.c.job_id.in_([job.job_id for job in jobs])
     try:
         for job in jobs:
             context.publish(job)
     except TransientError as error:
         fields = {"job_id": context.job_id, "correlation_id": context.correlation_id, "error": str(error)}
         _log.warning("follow-up jobs wait in the outbox", extra={"fields": fields})
+        with context.engine.begin() as connection:
+            # No longer ours alone.
+            connection.execute(outbox.update().where(theirs).values(relay_at=0.0))
         see_to_it(context.settings)
         return False
-    ids = [job.job_id for job in jobs]
     with context.engine.begin() as connection:
-        connection.execute(outbox.delete().where(outbox.c.job_id.in_(ids)))
+        connection.execute(outbox.delete().where(theirs))
     return True
+
+
+def see_to_leftovers(settings: Settings) -> None:
+    """At the start of a process: if an earlier one ended with jobs in the outbox, see to them. One SELECT."""
+    from workerpool_worker.runtime.database import engine_for, reading  # noqa: PLC0415 - as below
+
+    with reading(engine_for(settings.database)) as connection:
+        if connection.execute(due_within(OURS_FOR_S)).first() is not None:
+            see_to_it(settings)
 
 
 def see_to_it(settings: Settings) -> None:

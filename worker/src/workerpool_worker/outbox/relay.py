@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from workerpool_worker.outbox.table import outbox
+from workerpool_worker.outbox.table import due_within, outbox
 from workerpool_worker.producer import BrokerUnreachableError, Producer
 from workerpool_worker.runtime.database import reading
 from workerpool_worker.sending.errors import NotQueuedModeError
@@ -89,8 +89,7 @@ class Relay:
     def more_within(self, seconds: float) -> bool:
         """Whether there is anything to send now or within this time."""
         with reading(self._engine) as connection:
-            soon = sa.select(outbox.c.id).where(outbox.c.relay_at <= time.time() + seconds).limit(1)
-            return connection.execute(soon).first() is not None
+            return connection.execute(due_within(seconds)).first() is not None
 
     def _due(self) -> Sequence[int]:
         with reading(self._engine) as connection:

@@ -6,6 +6,8 @@ after the commit sets it a little ahead; it is also how a row that cannot be sen
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 
 from workerpool_worker.runtime.database import metadata
@@ -28,3 +30,8 @@ outbox = sa.Table(
     sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
     sa.Column("last_error", sa.Text),
 )
+
+
+def due_within(seconds: float) -> sa.Select[tuple[int]]:
+    """Finds a row that a relay may send now or within this time, if there is one."""
+    return sa.select(outbox.c.id).where(outbox.c.relay_at <= time.time() + seconds).limit(1)
