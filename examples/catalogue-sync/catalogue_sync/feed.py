@@ -5,6 +5,7 @@
     {"total": 5000, "articles": [{"sku": "tea", "name": "Green tea", "price_minor": 499, "currency": "EUR"}, ...]}
 
 304 says that the page is as it was, 429 when to ask again. The last page links to no next one.
+An ETag may be of the articles alone: what comes after a page can change while the page does not.
 """
 
 from __future__ import annotations
@@ -58,14 +59,22 @@ class Page:
     next_url: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unmodified:
+    """The page is as it was. `links`: whether the answer says what comes next; then `next_url` counts, None too."""
+
+    links: bool
+    next_url: str | None
+
+
 def first_url(feed_url: str, page_size: int) -> str:
     """The address of the first page."""
     parts = urlsplit(feed_url)
     return parts._replace(query=urlencode([*parse_qsl(parts.query), ("limit", page_size)])).geturl()
 
 
-def fetch(url: str, *, known_etag: str | None) -> Page | None:
-    """One page; None when it is as it was when it had this ETag.
+def fetch(url: str, *, known_etag: str | None) -> Page | Unmodified:
+    """One page, or that it is as it was when it had this ETag.
 
     Raises:
         RateLimitedError: the feed wants to be left alone for a while.
@@ -79,7 +88,7 @@ def fetch(url: str, *, known_etag: str | None) -> Page | None:
         headers["If-None-Match"] = known_etag
     answer = http_request("GET", url, headers=headers, timeout_s=_TIMEOUT_S)
     if answer.status == _NOT_MODIFIED and known_etag:
-        return None
+        return Unmodified(links="Link" in answer.headers, next_url=_next_url(answer, url))
     _refuse_errors(answer, url)
     return _page(answer, url)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from catalogue_sync import store
-from catalogue_sync.feed import Page, first_url
+from catalogue_sync.feed import Page, Unmodified, first_url
 from catalogue_sync.jobs import CatalogueSync
 from catalogue_sync.tables import pages, runs
 from workerpool_worker.api import PermanentError, TransientError
@@ -70,7 +70,7 @@ def begin(engine: sa.Engine, job: CatalogueSync) -> Run:
 
 
 def known_etag(engine: sa.Engine, run: Run) -> str | None:
-    """The ETag that the next page had when it was last read.
+    """The ETag that the next page had when it was last read; none for a last page: there may be more behind it now.
 
     Raises:
         PermanentError: this import has read that page already.
@@ -79,11 +79,11 @@ def known_etag(engine: sa.Engine, run: Run) -> str | None:
         row = connection.execute(sa.select(pages).where(pages.c.feed == run.feed, pages.c.url == run.cursor)).first()
     if row is not None and row.read_by == run.number:
         raise PermanentError(f"the feed goes round in circles: page {run.pages} links back to {run.cursor}")
-    return None if row is None else row.etag
+    return None if row is None or row.next_url is None else row.etag
 
 
-def keep(engine: sa.Engine, before: Run, page: Page | None) -> Run:
-    """Put a page in (None: it is as it was) and move on; the import after it.
+def keep(engine: sa.Engine, before: Run, page: Page | Unmodified) -> Run:
+    """Put a page in and move on; the import after it.
 
     Raises:
         TransientError: another try of this job has moved on from the same page.
@@ -93,7 +93,7 @@ def keep(engine: sa.Engine, before: Run, page: Page | None) -> Run:
         if run.pages != before.pages:
             # A worker that was taken for dead is not. Its pages are as good as ours; one of us is enough.
             raise TransientError(f"another try is at import {run.id}", retry_after_s=_LOST_RACE_RETRY_S)
-        values = _unmodified(connection, run) if page is None else _read(connection, run, page)
+        values = _read(connection, run, page) if isinstance(page, Page) else _unmodified(connection, run, page)
         values["pages"] = run.pages + 1
         if values["cursor"] is None:
             values["vanished"] = _vanished(connection, run, values)
@@ -106,12 +106,13 @@ def _locked(connection: sa.Connection, id_: str) -> Run:
     return Run.of(connection.execute(sa.select(runs).where(runs.c.id == id_).with_for_update()).one())
 
 
-def _unmodified(connection: sa.Connection, run: Run) -> dict[str, Any]:
+def _unmodified(connection: sa.Connection, run: Run, page: Unmodified) -> dict[str, Any]:
     at = (pages.c.feed == run.feed, pages.c.url == run.cursor)
-    connection.execute(pages.update().where(*at).values(read_by=run.number))
-    seen = store.touch_page(connection, run.feed, run.cursor, run.number)
+    known = {"next_url": page.next_url} if page.links else {}
+    connection.execute(pages.update().where(*at).values(read_by=run.number, **known))
     following = connection.execute(sa.select(pages.c.next_url).where(*at)).scalar_one()
-    return {"cursor": following, "unchanged": run.unchanged + seen}
+    counts = store.put_again(connection, run.feed, run.cursor, run.number)
+    return {"cursor": following, "added": run.added + counts.added, "unchanged": run.unchanged + counts.unchanged}
 
 
 def _read(connection: sa.Connection, run: Run, page: Page) -> dict[str, Any]:

@@ -43,9 +43,14 @@ def put(connection: sa.Connection, feed: str, page: Page, number: int) -> Counts
     return Counts(added=len(rows) - len(before), changed=len(before) - same, unchanged=same)
 
 
-def touch_page(connection: sa.Connection, feed: str, url: str | None, number: int) -> int:
-    """Note that the articles of an unmodified page are still there; how many."""
-    return _touch(connection, number, articles.c.feed == feed, articles.c.page == url, articles.c.vanished_in.is_(None))
+def put_again(connection: sa.Connection, feed: str, url: str | None, number: int) -> Counts:
+    """Note that the articles of an unmodified page are there; with the page, they may have been away."""
+    on_it = (articles.c.feed == feed, articles.c.page == url)
+    gone = (*on_it, articles.c.vanished_in.is_not(None))
+    back = connection.execute(articles.update().where(*gone).values(vanished_in=None)).rowcount
+    _touch(connection, number, *on_it)
+    there = connection.execute(sa.select(sa.func.count()).select_from(articles).where(*on_it)).scalar_one()
+    return Counts(added=back, changed=0, unchanged=there - back)
 
 
 def mark_vanished(connection: sa.Connection, feed: str, number: int) -> int:
@@ -63,10 +68,8 @@ def _upsert(connection: sa.Connection) -> sa.Insert:
     return wanted.on_conflict_do_update(index_elements=["feed", "sku"], set_=changing)
 
 
-def _touch(connection: sa.Connection, number: int, *which: sa.ColumnElement[bool]) -> int:
-    found = connection.execute(sa.select(sa.func.count()).select_from(articles).where(*which)).scalar_one()
+def _touch(connection: sa.Connection, number: int, *which: sa.ColumnElement[bool]) -> None:
     connection.execute(articles.update().where(*which, articles.c.seen_by < number).values(seen_by=number))
-    return int(found)
 
 
 def _contents(connection: sa.Connection, feed: str, skus: list[str]) -> dict[str, tuple[Any, ...]]:

@@ -23,7 +23,7 @@ def some_articles(count: int) -> dict[str, dict[str, Any]]:
 
 
 class Catalogue:
-    """Articles by sku; `items` in their place for what no catalogue should send. `slow_s` is what a page takes."""
+    """Articles by sku; `extra` on the page behind an article, `replies` in place of the next pages, `slow_s` a page."""
 
     def __init__(self, count: int) -> None:
         self.articles = some_articles(count)
@@ -31,6 +31,7 @@ class Catalogue:
         self.replies: list[Reply] = []
         self.slow_s = 0.0
         self.tells_total = True
+        self.tells_links_again = False
         self.full = Counter[str]()
         self.unmodified = Counter[str]()
         self.tokens: set[str | None] = set()
@@ -52,14 +53,15 @@ class Catalogue:
         body: dict[str, Any] = {"articles": items}
         if self.tells_total:
             body["total"] = len(self.articles)
-        etag = f'"{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:16]}"'
-        if asked.headers.get("If-None-Match") == etag:
-            self.unmodified[after] += 1
-            return Reply(status=304, headers={"ETag": etag})
-        self.full[after] += 1
         link = f'<{FEED}?limit={limit}>; rel="first"'
         if len(behind) > limit:
             link += f', <{PATH}?limit={limit}&after={behind[limit - 1]}>; rel="next"'
+        # Of the articles alone, as some have it: the next link may change while the ETag does not.
+        etag = f'"{hashlib.sha256(json.dumps(items).encode()).hexdigest()[:16]}"'
+        if asked.headers.get("If-None-Match") == etag:
+            self.unmodified[after] += 1
+            return Reply(status=304, headers={"ETag": etag, "Link": link} if self.tells_links_again else {"ETag": etag})
+        self.full[after] += 1
         return Reply(body=body, headers={"ETag": etag, "Link": link})
 
     def request(self, method: str, url: str, *, headers: Mapping[str, str], timeout_s: float) -> Answer:

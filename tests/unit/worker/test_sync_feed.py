@@ -27,7 +27,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Answer]:
 def page_of(answers: list[Answer], *items: Any, **headers: str) -> feed.Page:
     answers.append(Answer(status=200, headers=headers, body={"articles": list(items)}))
     page = feed.fetch(URL, known_etag=None)
-    assert page is not None
+    assert isinstance(page, feed.Page)
     return page
 
 
@@ -52,6 +52,21 @@ def test_the_next_page_is_the_link_that_says_next(answers: list[Answer], link: s
     page = page_of(answers, TEA, Link=link)
     wanted = next_url and (next_url if "://" in next_url else f"https://supplier.example/articles{next_url}")
     assert page.next_url == wanted
+
+
+@pytest.mark.parametrize(
+    ("headers", "links", "next_url"),
+    [
+        ({}, False, None),
+        ({"Link": '<?p=1>; rel="first"'}, True, None),
+        ({"Link": '<?p=3>; rel="next"'}, True, "https://supplier.example/articles?p=3"),
+    ],
+)
+def test_an_unmodified_page_may_say_what_comes_next(
+    answers: list[Answer], headers: dict[str, str], links: bool, next_url: str | None
+) -> None:
+    answers.append(Answer(status=304, headers=headers, body=None))
+    assert feed.fetch(URL, known_etag='"1"') == feed.Unmodified(links=links, next_url=next_url)
 
 
 @pytest.mark.parametrize("link", ["https://thief.example/articles", "http://supplier.example/articles", "//x.example/"])
@@ -140,7 +155,7 @@ def test_what_the_feed_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(feed, "http_request", request)
     monkeypatch.setenv("CATALOGUE_TOKEN", "of-a-test")
-    assert feed.fetch(URL, known_etag='"1"') is None
+    assert feed.fetch(URL, known_etag='"1"') == feed.Unmodified(links=False, next_url=None)
     assert asked == [{"Accept": "application/json", "Authorization": "Bearer of-a-test", "If-None-Match": '"1"'}]
 
 
