@@ -45,6 +45,8 @@ OLDEST = of("workerpool_queue_oldest_job_seconds", queue="email")
 LAG = of("workerpool_loop_lag_seconds")
 SCALED = of("workerpool_scale_events_total", direction="up", reason="WorkWaiting")
 PROBLEM = of("workerpool_problem", reason="SecretMissing")
+DEAD = of("workerpool_jobs_total", queue="email", task="email.send", outcome="dead")
+DONE = of("workerpool_jobs_total", queue="email", task="email.send", outcome="completed")
 STALE = {"pod": "b"}  # a second operator pod that tells of the same pool
 
 _OF_PROBLEM = {"namespace": "shop", "pool": "email", "reason": "SecretMissing"}
@@ -206,4 +208,31 @@ CASES = (
     Case(alert="WorkerPoolNotReady", what="all", series={REPLICAS: "3x60", READY: "3x60"}, quiet_at=_NEVER),
     Case(alert="WorkerPoolFlapping", what="three a minute", series={SCALED: "0+3x60"}, fires_at=20, quiet_at=(5,)),
     Case(alert="WorkerPoolFlapping", what="one a minute", series={SCALED: "0+1x60"}, quiet_at=_NEVER),
+    Case(
+        alert="WorkerPoolDeadLetters",
+        what="one more, in a worker that runs for long",
+        series={DEAD: "3x20 4x40"},
+        fires_at=22,
+        quiet_at=(18, 20, 40, 55),
+    ),
+    Case(
+        alert="WorkerPoolDeadLetters",
+        what="the first of a worker that has just come",
+        series={DEAD: "_x10 1x40", DONE: "0+1x60"},
+        fires_at=12,
+        quiet_at=(5, 9, 30, 45),
+    ),
+    Case(
+        alert="WorkerPoolDeadLetters",
+        what="of a worker that is gone at once",
+        series={DEAD: "_x10 2 stale"},
+        fires_at=14,
+        quiet_at=(5, 30),
+    ),
+    Case(
+        alert="WorkerPoolDeadLetters",
+        what="those of yesterday, and jobs that end otherwise",
+        series={DEAD: "7x60", DONE: "0+9x60"},
+        quiet_at=(20, 30, 45, 60),
+    ),
 )

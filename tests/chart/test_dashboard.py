@@ -49,7 +49,7 @@ def test_there_is_one() -> None:
     assert len(list(targets())) > 30
 
 
-async def test_every_query_asks_for_what_the_operator_exposes() -> None:
+async def test_every_query_asks_for_what_is_exposed() -> None:
     there = await exposed()
     wrong = {name: bad for name, target in targets() if (bad := promql.unknown(target["expr"], there))}
     assert not wrong
@@ -61,7 +61,7 @@ async def test_every_query_asks_for_what_the_operator_exposes() -> None:
     assert not unseen, "metrics that no panel shows"
 
 
-async def test_every_variable_asks_for_what_the_operator_exposes() -> None:
+async def test_every_variable_asks_for_what_is_exposed() -> None:
     there = await exposed()
     for dashboard in DASHBOARDS.values():
         for variable in dashboard["templating"]["list"]:

@@ -115,6 +115,6 @@ def test_the_rest_is_the_same_where_the_kinds_are_missing() -> None:
 
 def test_the_notes_tell_what_was_left_out() -> None:
     values = asked("serviceMonitor", prometheusRule={"enabled": True})
-    assert "not installed, although asked for: PrometheusRule, ServiceMonitor" in notes(values)
+    assert "not installed, although asked for: PodMonitor, PrometheusRule, ServiceMonitor" in notes(values)
     assert "although asked for" not in notes(asked("serviceMonitor", renderMode="alwaysRender"))
     assert "although asked for" not in notes()

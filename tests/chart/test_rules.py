@@ -97,12 +97,12 @@ def test_every_alert_is_tried_both_ways() -> None:
     assert firing == quiet == set(alerts())
 
 
-async def test_every_expression_asks_for_what_the_operator_exposes() -> None:
+async def test_every_expression_asks_for_what_is_exposed() -> None:
     there = await exposed()
     wrong = {name: bad for name, rule in alerts().items() if (bad := promql.unknown(rule["expr"], there))}
     assert not wrong
     for name, rule in alerts().items():
-        names, selected = promql.metrics_of(rule["expr"]), rule["expr"].count(f'{{operator="{OPERATOR}"}}')
+        names, selected = promql.metrics_of(rule["expr"]), rule["expr"].count(f'{{operator="{OPERATOR}"')
         assert 0 < len(names) <= selected, f"{name}: each metric is of this installation only"
 
 
@@ -129,6 +129,7 @@ def test_every_alert_says_what_to_do() -> None:
         ("loopLagSeconds", 0.5, "WorkerPoolLoopLag", "expr", "> 0.5"),
         ("pollErrorRatio", 0.25, "WorkerPoolPollErrors", "expr", "> 0.25"),
         ("flapping", 99, "WorkerPoolFlapping", "expr", "> 99"),
+        ("deadLetters", 7, "WorkerPoolDeadLetters", "expr", "> 7"),
     ],
 )
 def test_thresholds_come_from_the_values(threshold: str, value: object, alert: str, part: str, shows: str) -> None:

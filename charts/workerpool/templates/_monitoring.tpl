@@ -14,6 +14,21 @@ true
 {{- end }}
 {{- end }}
 
+{{/* Whether worker pods are to be scraped: they go with the operator, whichever monitor it has. */}}
+{{- define "workerpool.monitoring.workersWanted" -}}
+{{- $metrics := .Values.metrics }}
+{{- if and $metrics.workerPodMonitor.enabled (or $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled) -}}
+true
+{{- end }}
+{{- end }}
+
+{{/* Whether they are: their PodMonitor is rendered. A kind that is missing is the operator's PodMonitor's to complain of, if there is one. */}}
+{{- define "workerpool.monitoring.workersScraped" -}}
+{{- if include "workerpool.monitoring.workersWanted" . }}
+{{- include "workerpool.monitoring.renders" (dict "root" . "what" (ternary "podMonitor" "workerPodMonitor" .Values.metrics.podMonitor.enabled) "kind" "PodMonitor") }}
+{{- end }}
+{{- end }}
+
 {{/* What was asked for and left out, for NOTES.txt; nothing where all is there. */}}
 {{- define "workerpool.monitoring.notes" -}}
 {{- $left := list }}
@@ -22,6 +37,10 @@ true
 {{- $left = append $left $kind }}
 {{- end }}
 {{- end }}
+{{- if and (include "workerpool.monitoring.workersWanted" .) (not (include "workerpool.monitoring.workersScraped" .)) }}
+{{- $left = append $left "PodMonitor" }}
+{{- end }}
+{{- $left = uniq $left }}
 {{- if $left }}
 WARNING: not installed, although asked for: {{ join ", " (sortAlpha $left) }}.
 This cluster does not serve monitoring.coreos.com/v1: install the Prometheus Operator and run the same helm upgrade again.
@@ -43,18 +62,25 @@ This cluster does not serve monitoring.coreos.com/v1: install the Prometheus Ope
 
 {{/*
 How the operator is scraped, the same for both monitors: (dict "root" $ "monitor" .Values.metrics.serviceMonitor).
+Its workers too, with "port" (of their pods) and "pool", which adds a label to what Prometheus says of the target itself.
 */}}
 {{- define "workerpool.monitoring.endpoint" -}}
-port: metrics
+port: {{ .port | default "metrics" }}
 path: /metrics
 interval: {{ .monitor.interval }}
 scrapeTimeout: {{ .monitor.scrapeTimeout }}
 # The operator tells of pools in other namespaces: its label `namespace` must not be replaced by its own namespace.
+# Workers say the same of themselves as Prometheus does.
 honorLabels: true
 relabelings:
   - action: replace
     targetLabel: operator
     replacement: {{ include "workerpool.monitoring.operator" .root }}
+  {{- if .pool }}
+  - action: replace
+    sourceLabels: [__meta_kubernetes_pod_label_workerpool_dev_pool]
+    targetLabel: pool
+  {{- end }}
   {{- with .monitor.relabelings }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
