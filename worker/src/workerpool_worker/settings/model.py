@@ -79,7 +79,7 @@ class Settings(
         None, "WORKERPOOL_HEARTBEAT_FILE", meaning="file touched while the worker lives, for probes"
     )
     health_port: int = _setting(
-        0, "WORKERPOOL_HEALTH_PORT", meaning="port of /healthz and /readyz; 0: none", ge=0, le=65_535
+        0, "WORKERPOOL_HEALTH_PORT", meaning="port of /healthz, /readyz and /metrics; 0: none", ge=0, le=65_535
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "INFO", "WORKERPOOL_LOG_LEVEL", meaning="DEBUG also shows Celery's own lines"
