@@ -47,10 +47,11 @@ def dead_letters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON each, without the messages.")
 def list_letters(*, limit: int, as_json: bool, **chosen: str | None) -> None:
     """The dead letters, the newest of each queue first."""
+    wanted = _wanted(chosen)
     with _store() as store:
         counts = store.counts()
         shown: list[Letter] = []
-        for letter in store.find(_wanted(chosen)):
+        for letter in store.find(wanted):
             if len(shown) == limit:
                 break
             shown.append(letter)
@@ -96,8 +97,9 @@ def show(*, letter_id: str, queue: str | None, with_message: bool, as_json: bool
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 def requeue(*, ids: tuple[str, ...], everything: bool, **chosen: str | None) -> None:
     """Put them back into their queues, once each, to be tried as if they were new."""
+    wanted = _checked(ids, everything, chosen)
     with _store() as store:
-        done, gone = _each(store, ids, everything, chosen, store.requeue)
+        done, gone = _each(store, ids, wanted, store.requeue)
         click.echo(f"{done} requeued" + (f", {gone} were gone already" if gone else ""))
 
 
@@ -108,12 +110,13 @@ def requeue(*, ids: tuple[str, ...], everything: bool, **chosen: str | None) -> 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(*, ids: tuple[str, ...], everything: bool, yes: bool, **chosen: str | None) -> None:
     """Remove them for good. `export` them first to be able to bring them back."""
+    wanted = _checked(ids, everything, chosen)
     with _store() as store:
         if not yes:
-            count = len(ids) or sum(1 for _ in store.find(_checked(ids, everything, chosen)))
+            count = len(ids) or sum(1 for _ in store.find(wanted))
             if not click.confirm(f"Remove {count} dead letters for good?", err=True):
                 _fail("nothing was removed")
-        done, gone = _each(store, ids, everything, chosen, store.discard)
+        done, gone = _each(store, ids, wanted, store.discard)
         click.echo(f"{done} discarded" + (f", {gone} were gone already" if gone else ""))
 
 
@@ -122,9 +125,10 @@ def discard(*, ids: tuple[str, ...], everything: bool, yes: bool, **chosen: str 
 @click.option("-o", "--output", type=click.File("w"), default="-", help="A file; default: stdout.")
 def export(*, output: TextIO, **chosen: str | None) -> None:
     """Write them with their messages, a line of JSON each. They stay where they are."""
+    wanted = _wanted(chosen)
     with _store() as store:
         count = 0
-        for line in store.export(_wanted(chosen)):
+        for line in store.export(wanted):
             output.write(f"{line}\n")
             count += 1
         click.echo(f"{count} exported", err=True)
@@ -195,15 +199,8 @@ def _checked(ids: tuple[str, ...], everything: bool, chosen: dict[str, str | Non
     return _wanted(chosen)
 
 
-def _each(
-    store: DeadLetters,
-    ids: tuple[str, ...],
-    everything: bool,
-    chosen: dict[str, str | None],
-    act: Callable[[Letter], bool],
-) -> tuple[int, int]:
+def _each(store: DeadLetters, ids: tuple[str, ...], wanted: Filter, act: Callable[[Letter], bool]) -> tuple[int, int]:
     """Do it with each of them; how many it was done with, and how many were gone."""
-    wanted = _checked(ids, everything, chosen)
     letters = [_one(store, name, wanted.queue) for name in ids] if ids else list(store.find(wanted))
     done = 0
     hidden = not sys.stderr.isatty()
