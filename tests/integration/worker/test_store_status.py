@@ -111,7 +111,8 @@ def test_a_delayed_job_and_one_in_the_hands_of_a_worker(client: redis.Redis, pro
     due = time.time() + 600
     delayed.add(client, "payment", tag="t1", list_key="payment", message=wire.encode(message), due_s=due)
     place = found(client, "payment-p1")
-    assert (place.kind, place.tries, place.due_at) == ("delayed", 4, pytest.approx(due))
+    assert (place.kind, place.tries) == ("delayed", 4)
+    assert place.due_at == pytest.approx(due)
     producer.send(pay(2))
     client.hset(UNACKED, "t2", json.dumps([json.loads(raw_message(client)), "", "payment"]))
     place = found(client, "payment-p2")

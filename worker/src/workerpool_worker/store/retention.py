@@ -130,15 +130,17 @@ class _Batches:
     def delete_jobs(self, condition: sa.ColumnElement[bool]) -> int:
         """Delete by an index of `jobs`, the oldest first."""
         some = sa.select(jobs.c.id).where(condition).order_by(jobs.c.updated_at, jobs.c.id).limit(self.size)
-        # The condition again: a job that got news since is no longer one of these.
-        statement = jobs.delete().where(jobs.c.id.in_(some), condition)
         removed = 0
         while True:
             began = time.monotonic()
-            with self.engine.begin() as connection:
-                count = connection.execute(statement).rowcount
-            removed += count
-            if count < self.size:
+            # Not one statement: PostgreSQL without statistics of the table took seconds for a batch of it.
+            with reading(self.engine) as connection:
+                ids = connection.execute(some).scalars().all()
+            if ids:
+                with self.engine.begin() as connection:
+                    # The condition again: a job that got news since is no longer one of these.
+                    removed += connection.execute(jobs.delete().where(jobs.c.id.in_(ids), condition)).rowcount
+            if len(ids) < self.size:
                 return removed
             self._rest(began)
 
