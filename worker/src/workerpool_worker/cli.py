@@ -135,6 +135,7 @@ def _add_commands() -> None:
     from workerpool_worker.enqueue import enqueue
     from workerpool_worker.job_commands import enqueue_job, tasks
     from workerpool_worker.outbox.command import relay
+    from workerpool_worker.schedules.command import schedules
 
     enqueue.add_command(enqueue_job)
     main.add_command(dead_letters)
@@ -143,6 +144,7 @@ def _add_commands() -> None:
     main.add_command(migrate)
     main.add_command(tasks)
     main.add_command(relay)
+    main.add_command(schedules)
 
 
 _add_commands()

@@ -172,10 +172,10 @@ class _Turn:
 
 def _message(app: Any, schedule: Schedule, due_s: int) -> dict[str, Any]:
     job_id = schedule.job_id(due_s)
-    # It is sent, as far as its age is concerned, when it comes due.
+    # As if it were sent when it comes due: nobody's clock but Redis's decides when that is, and its age counts from it.
     ours = {headers.ENQUEUED_AT: float(due_s), headers.CORRELATION_ID: job_id}
     arguments = schedule.arguments_at(due_s)
-    return message_for(app, schedule.task, arguments, job_id=job_id, queue=schedule.queue, due_s=due_s, headers=ours)
+    return message_for(app, schedule.task, arguments, job_id=job_id, queue=schedule.queue, headers=ours)
 
 
 @dataclass(frozen=True, kw_only=True)
