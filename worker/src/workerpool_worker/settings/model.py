@@ -21,9 +21,9 @@ from workerpool_worker.settings.producing import ProducingSettings
 from workerpool_worker.settings.retention import RetentionSettings
 from workerpool_worker.settings.schedules import ScheduleSettings
 
-KNOWN_QUEUES = ("email", "sms", "order", "payment")
+KNOWN_QUEUES = ("email", "sms", "order", "payment", "maintenance")
 # Text messages cost money, so a worker is told to consume them.
-_DEFAULT_QUEUES = ("email", "order", "payment")
+_DEFAULT_QUEUES = ("email", "order", "payment", "maintenance")
 _LONGEST_QUEUE_NAME = 253  # as in the WorkerPool resource
 _DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 
