@@ -89,6 +89,21 @@ def test_a_schedule_that_was_taken_out_of_the_file_is_taken_out_of_redis(bench: 
     assert lying(bench, "email") == []
 
 
+def test_a_report_by_hand(bench: Bench, mailbox: Mailbox) -> None:
+    settings: dict[str, object] = {"REPORT_EMAIL": "ops@example.org", "WORKERPOOL_QUEUES": "email,maintenance"}
+    for business_id in ("x", "y"):
+        sent = command(bench, "enqueue", "job", "maintenance.report", "--id", business_id, "day=2026-10-25")
+        assert sent.returncode == 0, sent.stderr
+    bench.start(**settings)
+    until(lambda: len(bench.outcomes()) == 4, what=bench.logs)
+    assert sorted(bench.outcomes()) == [
+        ("email-report-2026-10-25", "sent"), ("email-report-2026-10-25", "sent"),
+        ("maintenance-report-x", "reported"), ("maintenance-report-y", "reported"),
+    ]  # fmt: skip
+    (mail,) = mailbox.to("ops@example.org")
+    assert mail["Subject"] == "2026-10-25: 0 jobs completed, 0 failed"
+
+
 def test_the_table(bench: Bench, file: Path) -> None:
     shown = command(bench, "schedules", WORKERPOOL_SCHEDULES_FILE=file, WORKERPOOL_CLEANUP_CRON="off")
     assert shown.returncode == 0

@@ -4,11 +4,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from workerpool_worker.schedules.command import table
 from workerpool_worker.schedules.occurrences import Record
 from workerpool_worker.schedules.plan import Schedule
 from workerpool_worker.settings import Settings, SettingsError, load_settings
+from workerpool_worker.settings.hooks import HookSettings
+from workerpool_worker.settings.schedules import ScheduleSettings
 
 pytestmark = pytest.mark.unit
 
@@ -59,6 +62,27 @@ def test_schedules_of_a_file(tmp_path: Path) -> None:
     # Each occurrence is a job of its own, or the second would be taken for the first.
     assert nightly.arguments_at(60)["id"] == "nightly-60"
     assert others.arguments_at(60) == {}
+
+
+def test_the_example_of_the_page(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "schedules.md").read_text()
+    found = of_file(load(tmp_path, page.split("```yaml\n")[1].split("```")[0]))
+    assert [(it.name, it.queue, it.zone) for it in found] == [
+        ("monday-mail", "email", "Europe/Rome"), ("import", "catalogue", "UTC"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("family", [ScheduleSettings, HookSettings])
+def test_every_setting_is_on_its_page(family: type[BaseModel]) -> None:
+    page = Path(__file__).parents[3] / "docs" / ("schedules.md" if family is ScheduleSettings else "hooks.md")
+    rows = page.read_text().splitlines()
+    for name, field in family.model_fields.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        variables = extra["env"]
+        assert isinstance(variables, list)
+        for variable in variables:
+            assert [row for row in rows if row.startswith(f"| `{variable}` |")], name
 
 
 def test_an_id_that_is_given_stays(tmp_path: Path) -> None:
