@@ -77,6 +77,7 @@ def _run(one: World, options: argparse.Namespace) -> tuple[list[Check], str]:
     try:
         _torture(session, options)
         session.drain(stuck_after_s=_STUCK_AFTER_S)
+        session.recover()
         session.stop()
         checks = session.verdict(concurrency=options.concurrency)
     except NotDoneError as error:

@@ -29,7 +29,7 @@ def verdict(sent: Sent, found: Found) -> list[Check]:
         shop_checks.messages(sent, found),
         _dead_letters(sent, found),
         _states(sent, found),
-        _rows(found),
+        _rows(sent, found),
         _residue(found),
         _claims(sent, found),
         Check(name="workers ended only when told to", looked_at=len(found.ended_badly), wrong=found.ended_badly),
@@ -90,9 +90,16 @@ def _states(sent: Sent, found: Found) -> Check:
     return Check(name="the final state of every job is known", looked_at=len(named), wrong=tuple(wrong))
 
 
-def _rows(found: Found) -> Check:
-    wrong = [f"job {name} is {state}" for name, state in found.states.items() if state not in FINAL]
-    return Check(name="no job is listed as one that goes on", looked_at=len(found.states), wrong=tuple(wrong))
+def _rows(sent: Sent, found: Found) -> Check:
+    going_on = {name: state for name, state in found.states.items() if state not in FINAL}
+    note = ""
+    if not sent.recovered:
+        # A child that was killed writes no status: maintenance.recover does, minutes later.
+        buried = going_on.keys() & {letter.job_id for letter in found.letters}
+        note = f"{len(buried)} of dead letters left to maintenance.recover" if buried else ""
+        going_on = {name: state for name, state in going_on.items() if name not in buried}
+    wrong = tuple(f"job {name} is {state}" for name, state in going_on.items())
+    return Check(name="no job is listed as one that goes on", looked_at=len(found.states), wrong=wrong, note=note)
 
 
 def _residue(found: Found) -> Check:

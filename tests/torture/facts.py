@@ -55,13 +55,20 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What was sent, and what may have come of it."""
+    """What was sent, and what may have come of it.
+
+    Attributes:
+        rare: How many pieces there were of the article everybody wants.
+        kills: Kills that may have met a mail between the server's answer and our commit.
+        recovered: Whether `maintenance.recover` ran when all was done.
+    """
 
     items: tuple[Item, ...]
     rare: int
     max_losses: int
     kills: int
     concurrency: int
+    recovered: bool = False
 
     def of(self, *kinds: Kind) -> list[Item]:
         """Those of these kinds."""

@@ -17,6 +17,7 @@ import psutil
 
 COMMAND = str(Path(sys.executable).with_name("workerpool-worker"))
 GRACE_S = 12.0
+_NOT_STARTED = b"Could not start worker processes"
 _DEAD = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
@@ -71,6 +72,8 @@ class Fleet:
     started: int = 0
     ended_badly: list[str] = field(default_factory=list)
     """Workers that ended though nobody ended them, or with a status other than 0 after SIGTERM."""
+    not_started: int = 0
+    """Workers that ended by themselves because a child was killed before they were up; Celery has it so."""
     _remains: list[tuple[float, Worker]] = field(default_factory=list)
     _expected_gone: set[int] = field(default_factory=set)
 
@@ -121,7 +124,9 @@ class Fleet:
         status = worker.process.returncode
         # A job that kills its worker looks like this too.
         by_a_job = harmful_jobs and status == -signal.SIGKILL
-        if worker.number not in self._expected_gone and not by_a_job and not (worker.leaving and status == 0):
+        if status == 1 and _NOT_STARTED in worker.log.read_bytes():
+            self.not_started += 1
+        elif worker.number not in self._expected_gone and not by_a_job and not (worker.leaving and status == 0):
             self.ended_badly.append(f"worker {worker.number} ended with status {status}")
         worker.signal_all(signal.SIGKILL)  # a container ends with its first process
         self.workers.remove(worker)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _ID = re.compile(r"\b(?:[a-z]+(?:-[a-z]+)*-)?t\d+\b")
-_SHOWN = 10
+_SHOWN = 4
 _LONGEST = 60
 
 

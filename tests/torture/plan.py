@@ -98,17 +98,26 @@ class Item:
 
 
 class Plan:
-    """An endless line of things to send; the same one for the same seed."""
+    """An endless line of things to send; the same one for the same seed.
 
-    def __init__(self, seed: int, *, without: frozenset[Kind] = frozenset()) -> None:
+    Args:
+        seed: Decides it.
+        without: Kinds that do not occur.
+        once: Kinds that occur once.
+    """
+
+    def __init__(
+        self, seed: int, *, without: frozenset[Kind] = frozenset(), once: frozenset[Kind] = frozenset()
+    ) -> None:
         self._dice = random.Random(seed)
-        self._kinds = [kind for kind in _WEIGHTS if kind not in without]
+        self._first = [kind for kind in _WEIGHTS if kind not in without]
+        self._kinds = [kind for kind in self._first if kind not in once]
         self._weights = [_WEIGHTS[kind] for kind in self._kinds]
         self._number = 0
 
     def items(self) -> Iterator[Item]:
         """The line."""
-        for kind in self._kinds:
+        for kind in self._first:
             yield self.item(kind)  # whatever the dice say, there is one of each
         while True:
             yield self.item(self._dice.choices(self._kinds, self._weights)[0])

@@ -13,7 +13,8 @@ from tests.torture.chaos import KILLS, Chaos, Event
 from tests.torture.check import FINAL, verdict
 from tests.torture.facts import Check, Found, Sent
 from tests.torture.plan import Item, Kind, refund_of
-from tests.torture.world import World
+from tests.torture.world import RECOVER_AFTER_S, World
+from workerpool_worker.jobs.maintenance.messages import Recover
 
 _TURN_S = 0.05
 _LOOK_S = 1.0
@@ -50,6 +51,7 @@ class Session:
     _progress: Progress = field(default_factory=Progress)
     _looked_s: float = 0.0
     _low: int = 30
+    _recovered: bool = False
 
     def __post_init__(self) -> None:
         self._database = state.Database(self.world.database)
@@ -101,6 +103,16 @@ class Session:
             if time.monotonic() - moved_s > stuck_after_s:
                 raise NotDoneError(f"nothing moved for {stuck_after_s:g} s: {self._progress}; {self._left()}")
 
+    def recover(self) -> None:
+        """Wait until what is left is old enough, and have `maintenance.recover` settle it."""
+        self._progress.phase = "recovering"
+        ends_s = time.monotonic() + RECOVER_AFTER_S + 1
+        while time.monotonic() < ends_s:
+            self.turn()
+        self.world.sender.producer.send(Recover(id=f"torture-{time.time_ns()}"))
+        self.drain(stuck_after_s=60.0)
+        self._recovered = True
+
     def stop(self) -> None:
         """Tell all workers to leave, and wait for it."""
         self._progress.phase = "stopping"
@@ -120,6 +132,7 @@ class Session:
             max_losses=self.world.max_losses,
             kills=kills,
             concurrency=concurrency,
+            recovered=self._recovered,
         )
         return verdict(sent, self._found())
 

@@ -27,6 +27,8 @@ from workerpool_worker.runtime.database import engine_for
 POOL = "torture"
 # What the plan sends goes to these; the workers look after `maintenance` too.
 QUEUES = ("email", "sms", "order", "payment", QUEUE)
+RECOVER_AFTER_S = 60.0
+"""What a job is given at the most, so that a status older than that is worth a look."""
 STOCK_EACH = 1_000_000
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -163,6 +165,9 @@ def _environment(
         # What chance kills has to come through; what kills by itself still ends.
         "WORKERPOOL_MAX_LOSSES": str(max_losses),
         "WORKERPOOL_MAX_RETRIES": "100",
+        "WORKERPOOL_SOFT_TIME_LIMIT_SECONDS": "30",
+        "WORKERPOOL_HARD_TIME_LIMIT_SECONDS": f"{RECOVER_AFTER_S:g}",
+        "WORKERPOOL_RECOVER_AFTER_SECONDS": f"{RECOVER_AFTER_S:g}",
         "DATABASE_URL": database,
         "SMTP_PORT": str(smtp_port),
         "SANDBOX_LATENCY_MS": "20",
