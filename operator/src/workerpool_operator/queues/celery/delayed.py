@@ -94,13 +94,15 @@ class DelayedSet:
             # Whatever came before the first entry is gone.
             known = self._scores[bisect_left(self._scores, self._first_s) :]
             self._scores = known if known and known[0] == self._first_s else [self._first_s, *known][: self._limit]
+        if self._asked_of != (size, self._first):
+            self._asked_of = None
 
     def questions(self, now_s: float, explain: Explain) -> list[Question]:
         """What has to be asked to know more; empty when all is known."""
         if not self.size or self.error is not None:
             return []
         stale = abs(now_s - self.asked_s) >= REFRESH_S
-        if stale or self._asked_of != (self.size, self._first):
+        if stale or self._asked_of is None:
             soonest = pack("ZRANGE", self.key, 0, self._limit - 1, "WITHSCORES")
             return [(soonest, partial(self._see_soonest, now_s, explain))]
         if self._counted is None and self._crowded(now_s):
