@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,9 @@ def all_came_once(url: str, mailbox: Mailbox, number: int) -> None:
     assert sorted(invoice.order_id for invoice in effects.invoices()) == sorted(ids)
     effects.close()
     kinds = ("order-confirmation", "receipt")
-    assert mailbox.ids() == sorted(f"email-{kind}-{id_}" for id_ in ids for kind in kinds)
+    wanted = Counter(f"email-{kind}-{id_}" for id_ in ids for kind in kinds)
+    came = Counter(mailbox.ids())
+    assert came == wanted, f"too many: {came - wanted}, too few: {wanted - came}"
 
 
 def test_what_redis_did_not_take_after_the_order_arrives_when_it_does(

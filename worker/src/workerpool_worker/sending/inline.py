@@ -8,11 +8,15 @@ sent twice happens once. What differs:
 - Follow-up jobs run after the job that asked for them, in the order they were asked for. Each gets its turn, whatever
   becomes of the others; then the first error of theirs is raised.
 - Times and priorities do not count: all is now.
+- One job at a time in a process, as in a worker's child: the jobs' code keeps one connection to the mail server. Other
+  threads that send wait for their turn.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -28,10 +32,21 @@ if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
 
 _log = logging.getLogger("workerpool_worker.producer")
+# A job's code may itself send a job: the thread whose turn it is goes on.
+_turn = threading.RLock()
+
+
+def _new_turn() -> None:
+    global _turn  # noqa: PLW0603 - a fact about this process
+    _turn = threading.RLock()
+
+
+# A process forked while another thread runs a job would wait for a thread that it does not have.
+os.register_at_fork(after_in_child=_new_turn)
 
 
 class Inline:
-    """Runs jobs. Any number of threads may send at once, as any number of workers may run at once."""
+    """Runs jobs, from any number of threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -42,6 +57,10 @@ class Inline:
         Raises:
             JobError: what went wrong; a note says in which job, where it was not the one that was sent.
         """
+        with _turn:
+            self._run_all(out)
+
+    def _run_all(self, out: Outgoing) -> None:
         waiting: deque[Outgoing] = deque()
         self._run(out, waiting)
         first: Exception | None = None
