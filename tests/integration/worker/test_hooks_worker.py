@@ -34,7 +34,13 @@ def hooks(*entries: dict[str, Any]) -> str:
 def test_a_job_that_completed_is_told_of_and_signed(bench: Bench, receiver: ScriptedServer) -> None:
     # The receiver is away at first.
     receiver.script.append(Reply(status=503))
-    hook = {"name": "shop", "on": ["completed"], "webhook": receiver.url, "secretEnv": "SHOP_HOOK_SECRET"}
+    hook = {
+        "name": "shop",
+        "on": ["completed"],
+        "tasks": "payment.*",
+        "webhook": receiver.url,
+        "secretEnv": "SHOP_HOOK_SECRET",
+    }
     bench.start(WORKERPOOL_HOOKS=hooks(hook), SHOP_HOOK_SECRET="whsec_1")
     bench.producer.payment(Payment(id="p1", amount_minor=500))
     until(lambda: len(receiver.seen) == 2, what=bench.logs)

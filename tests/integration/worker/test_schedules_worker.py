@@ -90,7 +90,7 @@ def test_a_schedule_that_was_taken_out_of_the_file_is_taken_out_of_redis(bench: 
 
 
 def test_a_report_by_hand(bench: Bench, mailbox: Mailbox) -> None:
-    settings: dict[str, object] = {"REPORT_EMAIL": "ops@example.org", "WORKERPOOL_QUEUES": "email,maintenance"}
+    settings: dict[str, object] = {"REPORT_EMAIL": "ops@example.org", "WORKERPOOL_RECOVER_CRON": "off"}
     for business_id in ("x", "y"):
         sent = command(bench, "enqueue", "job", "maintenance.report", "--id", business_id, "day=2026-10-25")
         assert sent.returncode == 0, sent.stderr

@@ -68,4 +68,6 @@ def test_money_as_people_write_it(amount: int, currency: str, text: str) -> None
 def test_every_job_has_a_task_on_the_queue_of_its_name_and_an_id_of_its_own() -> None:
     assert len({spec.message.task for spec in JOBS}) == len(JOBS) == len({spec.message.prefix for spec in JOBS})
     for spec in JOBS:
-        assert spec.message.queue == spec.message.task.partition(".")[0]
+        family = spec.message.task.partition(".")[0]
+        # Jobs of hooks go to the queue of the job they tell of; the one they name is where nobody said so.
+        assert spec.message.queue == ("maintenance" if family == "hook" else family)
