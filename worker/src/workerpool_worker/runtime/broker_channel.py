@@ -6,12 +6,19 @@ goes to the next of them with the transport that *its* scheme names, whatever it
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Any
 
 from kombu.transport import redis as kombu_redis
+from redis.exceptions import NoPermissionError
 
 from workerpool_worker.runtime.broker_connections import connection_class, parameters, pool_for
+from workerpool_worker.runtime.broker_errors import reason
 from workerpool_worker.settings.broker_url import BrokerUrl
+
+_SECONDS_BETWEEN_LINES = 60.0
+_log = logging.getLogger("workerpool_worker.broker")
 
 
 class BrokerChannel(kombu_redis.Channel):
@@ -19,6 +26,7 @@ class BrokerChannel(kombu_redis.Channel):
 
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "broker")
     broker: BrokerUrl | None = None
+    _refused_at = float("-inf")
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if self.broker is not None:
@@ -37,6 +45,18 @@ class BrokerChannel(kombu_redis.Channel):
         name = "_async_sentinel_manager" if asynchronous else "_sentinel_manager"
         setattr(self, name, getattr(pool, "sentinel_manager", None))
         return pool
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Keep the routes; what is refused is said now and then, where kombu has a traceback a second."""
+        try:
+            super().maybe_refresh_binding_expiry()  # type: ignore[misc]
+        except NoPermissionError as error:
+            if self.broker is None:
+                raise
+            now = time.monotonic()
+            if now - self._refused_at >= _SECONDS_BETWEEN_LINES:
+                self._refused_at = now
+                _log.warning("the broker %s: %s", self.broker, reason(error, self.broker))
 
 
 class BrokerTransport(kombu_redis.Transport):

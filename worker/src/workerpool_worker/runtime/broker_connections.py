@@ -24,14 +24,20 @@ class _Naming:
     _asked: tuple[Any, ...] = ()
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
-        self._asked = args
         super().send_command(*args, **kwargs)  # type: ignore[misc]
+        self._asked = args
+
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        # Of a pipeline, whose commands redis-py names itself.
+        self._asked = ()
+        super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().read_response(*args, **kwargs)  # type: ignore[misc]
         except NoPermissionError as error:
-            raise NoPermissionError(f"{error} (asked: {_shown(self._asked)})") from None
+            asked = f" (asked: {_shown(self._asked)})" if self._asked else ""
+            raise NoPermissionError(f"{error}{asked}") from None
 
 
 class PlainConnection(_Naming, Connection):
@@ -152,12 +158,16 @@ def pool_for(broker: BrokerUrl, options: dict[str, Any]) -> ConnectionPool:
 
 
 _KEYS_SHOWN = 3
+_WITHOUT_KEYS = ("AUTH", "HELLO", "CLIENT", "SCRIPT", "SELECT", "PUBLISH", "SENTINEL", "SCAN")
 
 
 def _shown(command: tuple[Any, ...]) -> str:
     """A command and the first of its keys; values are the customers' and no part of a log."""
     name, *rest = (part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in command)
-    if name in ("EVALSHA", "EVAL") and len(rest) > 1 and rest[1].isdigit():
+    keys: list[str]
+    if name.partition(" ")[0] in _WITHOUT_KEYS:
+        keys = []
+    elif name in ("EVALSHA", "EVAL") and len(rest) > 1 and rest[1].isdigit():
         keys = rest[2 : 2 + int(rest[1])]
     elif name in ("BRPOP", "WATCH", "SUBSCRIBE", "PSUBSCRIBE", "DEL"):
         keys = rest[:-1] if name == "BRPOP" else rest

@@ -18,6 +18,7 @@ _OTHER_NAME = (62, 64)
 _CLIENT_CERTIFICATE = "name one it accepts in WORKERPOOL_BROKER_CERT_FILE and WORKERPOOL_BROKER_KEY_FILE"
 _COMMAND_DENIED = re.compile(r"run the '([^']+)' command", re.IGNORECASE)
 _ASKED = re.compile(r" \(asked: (.*)\)$")
+_IN_PIPELINE = re.compile(r"^Command # \d+ \((\S+ ?[^ )]*).*\) of pipeline caused error: (.*)$", re.DOTALL)
 
 
 def reason(error: BaseException, broker: BrokerUrl, *, sentinel: bool = False) -> str:
@@ -112,6 +113,9 @@ def _tls_on_one_side(error: redis_errors.RedisError, text: str, broker: BrokerUr
 
 
 def _denied(text: str, user: str) -> str:
+    # A command's values are the customers' and no part of a log: its name and its first key are enough.
+    if piped := _IN_PIPELINE.search(text):
+        text = f"{piped.group(2)} (asked: {piped.group(1)})"
     asked = _ASKED.search(text)
     command = _COMMAND_DENIED.search(text)
     told = f" (asked: {asked.group(1)})" if asked else ""
@@ -120,8 +124,10 @@ def _denied(text: str, user: str) -> str:
         what = f"may not run {denied.upper().replace('|', ' ')}: grant it with ACL SETUSER {user} +{denied.lower()}"
     elif "channel" in text:
         what = "may not use a channel that it needs"
-    else:
+    elif "key" in text:
         what = "may not use a key that it needs"
+    else:
+        what = f"is refused: {_ASKED.sub('', text)}"
     return f"user {user} {what}{told}; docs/redis.md lists all rights"
 
 

@@ -18,10 +18,18 @@ from workerpool_worker.runtime.heartbeat import heartbeat_of
 
 _log = logging.getLogger("workerpool_worker.broker")
 _SECONDS_BETWEEN_LINES = 10.0
+_SOON_S, _PAUSE_S = 2.0, 0.5
+"""A connection lost so soon after the one before is made again after a pause."""
 
 
 class PoolConsumer(Consumer):
     """Retries the broker every half second at most; Celery's own back-off of 2, 4, ... 30 s cannot be set."""
+
+    _lost_at = float("-inf")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._said_lost: dict[str, float] = {}
+        super().__init__(*args, **kwargs)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, for ever if need be; a line every ten seconds says that it is still trying."""
@@ -50,10 +58,24 @@ class PoolConsumer(Consumer):
             _log.warning("reached the broker again after %.1f s", time.monotonic() - began)
         return conn
 
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Say in one line what kept it from connecting, where Celery has several."""
+        self._say_lost(exc)
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Say in one line what ended the connection; Celery does the rest."""
-        _log.warning("lost the broker %s: %s; connecting again", *self._broker_and(exc))
+        self._say_lost(exc)
         super().on_connection_error_after_connected(exc)
+
+    def _say_lost(self, error: Exception) -> None:
+        # What is refused, a right say, is refused again at once: no reason to fill the log, or to spin.
+        now, (broker, why) = time.monotonic(), self._broker_and(error)
+        if now - self._said_lost.get(why, -_SECONDS_BETWEEN_LINES) >= _SECONDS_BETWEEN_LINES:
+            self._said_lost = {why: now}
+            _log.warning("lost the broker %s: %s; connecting again", broker, why)
+        if now - self._lost_at < _SOON_S:
+            time.sleep(_PAUSE_S)
+        self._lost_at = now
 
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         """Not a message of Celery's: to the dead letters, where Celery would drop it."""
