@@ -72,7 +72,7 @@ def clean_up(
         keep_effects_s: How long effects are remembered. A job that comes again later has its effect again.
         now_s: Unix seconds.
         batch: Rows a transaction.
-        pause: Waits for so many seconds.
+        pause: Waits for so many seconds; called after each batch. What it raises ends the clean-up.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database cannot be used.
@@ -84,11 +84,6 @@ def clean_up(
         completed=_final(work, "completed", now_s - keep_completed_s, keep_completed),
         failed=_final(work, "failed", now_s - keep_failed_s, keep_failed),
         abandoned=sum(_open(work, state, abandoned_before) for state in ("waiting", "active", "delayed")),
-        effects=work.walk(
-            effects.c.key,
-            sa.and_(effects.c.state == "done", effects.c.done_at < forgotten_before),
-            effects.delete(),
-        ),
         sms=work.walk(sandbox_sms.c.id, sandbox_sms.c.at < forgotten_before, sandbox_sms.delete()),
         customers=work.walk(
             provider_charges.c.payment_id,
@@ -98,6 +93,12 @@ def clean_up(
                 sa.or_(provider_charges.c.email.is_not(None), provider_charges.c.customer != ""),
             ),
             provider_charges.update().values(email=None, customer=""),
+        ),
+        # The last, because it is the longest: whoever has no time for all of it has done the rest.
+        effects=work.walk(
+            effects.c.key,
+            sa.and_(effects.c.state == "done", effects.c.done_at < forgotten_before),
+            effects.delete(),
         ),
     )
 
@@ -162,7 +163,10 @@ class _Batches:
             if len(rows) < self.size:
                 return changed
             last = rows[-1][0]
-            self._rest(began)
+            if hits:
+                self._rest(began)
+            else:
+                self.pause(0.0)  # nobody waits for a reader; the caller may still want to end here
 
     def _rest(self, began: float) -> None:
         self.pause(min(time.monotonic() - began, _LONGEST_PAUSE_S))
