@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
 from workerpool_worker.messages import keys, scripts, wire
 from workerpool_worker.messages.letters import Letter
@@ -115,6 +115,10 @@ class Settlement:
         """Among the dead letters what cannot be held: it has no tag. It is next in `in_list`, or popped already."""
         return self._settled("", lambda: self._bury("", letter, message, in_list))
 
+    def later(self, action: Callable[[], object]) -> None:
+        """Do this when Redis may be well again."""
+        self._pending.append(action)
+
     def settle_pending(self) -> None:
         """Try again what Redis refused."""
         waiting, self._pending = self._pending, []
@@ -145,11 +149,11 @@ class Settlement:
         """Move, and let go of the tag. What Redis refuses is held and tried again."""
         try:
             moved = move()
-        except ResponseError as error:
-            # Out of memory, say. The lease keeps others away meanwhile; a lost connection is another matter, there the
-            # consumer starts anew and the message is restored.
+        except RedisError as error:
+            # Out of memory, or just this connection broke. The lease keeps others away meanwhile. Where all of Redis is
+            # away the consumer starts anew with another channel, and the message is restored.
             _log.warning("cannot move a message: %s; trying again", error)
-            self._pending.append(lambda: self._settled(tag, move))
+            self.later(lambda: self._settled(tag, move))
             return False
         if tag:
             self._channel.qos.let_go(tag)

@@ -5,20 +5,25 @@ A job that is not due, or over a rate limit, goes to the delayed set instead of 
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from celery.worker.strategy import default
+from redis.exceptions import ResponseError
 
 from workerpool_worker.messages import wire
 from workerpool_worker.messages.headers import DUE_AT
-from workerpool_worker.messages.history import History
 from workerpool_worker.messages.transport import SOON_S
 from workerpool_worker.runtime import limits, outcomes
+from workerpool_worker.runtime.limits import RateLimit
 
 Handler = Callable[..., Any]
+
+_ASK_AGAIN_S = 1.0
+_log = logging.getLogger("workerpool_worker.messages")
 
 
 def strategy(task: Any, app: Any, consumer: Any) -> Handler:
@@ -30,14 +35,16 @@ def strategy(task: Any, app: Any, consumer: Any) -> Handler:
         headers = message.headers
         due_s = wire.due_s_of(headers)
         if due_s is not None and due_s > now_s + SOON_S:
-            channel.endings.put_off(payload, History.of(headers), due_s=due_s)
+            channel.endings.put_off(payload, wire.history_of(payload), due_s=due_s)
             return None
         wanted = task.workerpool_limits(wire.queue_of(payload))
         if wanted:
-            history = History.of(headers)
+            history = wire.history_of(payload)
             if not history.slot_s or now_s - history.slot_s > limits.LATE_S:
-                with channel.conn_or_acquire() as client:
-                    wait_s = limits.take(client, wanted)
+                wait_s = _wait_s(channel, wanted)
+                if wait_s is None:
+                    channel.endings.put_off(payload, history, due_s=now_s + _ASK_AGAIN_S)
+                    return None
                 if wait_s > SOON_S:
                     slot_s = now_s + wait_s
                     channel.endings.put_off(payload, replace(history, slot_s=slot_s), due_s=slot_s)
@@ -50,3 +57,13 @@ def strategy(task: Any, app: Any, consumer: Any) -> Handler:
         return take_in(message, body, ack, reject, callbacks, **more)
 
     return handle
+
+
+def _wait_s(channel: Any, wanted: Sequence[RateLimit]) -> float | None:
+    """Seconds until a job may run. None where Redis cannot say (it is full): that is no yes."""
+    try:
+        with channel.conn_or_acquire() as client:
+            return limits.take(client, wanted)
+    except ResponseError as error:
+        _log.warning("cannot ask for the rate limit: %s; asking again", error)
+        return None

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+from redis.exceptions import RedisError
 
 from workerpool_worker.messages import delayed, scripts, wire
 from workerpool_worker.runtime.broker_channel import BrokerChannel, BrokerTransport
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from workerpool_worker.messages.ending import Endings
     from workerpool_worker.messages.settle import Settlement
+
+_log = logging.getLogger("workerpool_worker.messages")
 
 SOON_S = 0.01
 """What comes due within it is not worth the way through the delayed set."""
@@ -40,6 +44,8 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 
 class PoolQoS(kombu_redis.QoS):
     """Which messages this channel holds."""
+
+    channel: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,10 +68,21 @@ class PoolQoS(kombu_redis.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget a message that is done, in one command."""
-        with self.channel.conn_or_acquire() as client:
-            scripts.run(client, ACK, [self.unacked_index_key, self.unacked_key], [delivery_tag])
-        virtual.QoS.ack(self, delivery_tag)
+        """Forget a message that is done, in one command.
+
+        Where just this connection broke it is done again. Celery would log the error and forget the job, which this
+        worker would then hold for as long as it lives.
+        """
+        try:
+            with self.channel.conn_or_acquire() as client:
+                scripts.run(client, ACK, [self.unacked_index_key, self.unacked_key], [delivery_tag])
+        except RedisError as error:
+            if self.channel.settlement is None:
+                raise
+            _log.warning("cannot acknowledge a job: %s; trying again", error)
+            self.channel.settlement.later(lambda: self.ack(delivery_tag))
+        else:
+            virtual.QoS.ack(self, delivery_tag)
 
     def let_go(self, tag: str) -> None:
         """The message was moved: nothing is left to acknowledge."""
@@ -79,7 +96,7 @@ class Channel(_Base):  # type: ignore[misc]
     """A channel of a worker or producer. A consumer's has its settlement and endings, set when it starts."""
 
     QoS = PoolQoS
-    settlement: Settlement
+    settlement: Settlement | None = None
     endings: Endings
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

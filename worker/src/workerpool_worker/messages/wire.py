@@ -12,6 +12,7 @@ import copy
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +71,13 @@ def again(payload: Payload, history: History, *, due_s: float | None = None, red
     info = {**payload["properties"].get("delivery_info", {}), "redelivered": redelivered}
     made["properties"] = {**payload["properties"], "delivery_tag": str(uuid.uuid4()), "delivery_info": info}
     return made
+
+
+def history_of(payload: Payload) -> History:
+    """What the job has behind it. kombu itself only marks a message that it restores."""
+    history = History.of(payload.get("headers"))
+    info = payload["properties"].get("delivery_info") or {}
+    return replace(history, cut_off=True) if info.get("redelivered") else history
 
 
 def encode(payload: Payload) -> str:

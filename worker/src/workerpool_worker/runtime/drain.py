@@ -19,7 +19,7 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state as _state
 
-# celery-types lags behind: it lacks `scheduled_requests` and has None for `should_stop`.
+# celery-types lags behind: it has None for `should_stop`.
 state: Any = _state
 
 _log = logging.getLogger("workerpool_worker.drain")
@@ -94,12 +94,6 @@ class DrainStep(bootsteps.StartStopStep):
         _log.info("stopping: %d running, given %g s", running, self._drain_s)
         # A pending BRPOP may still answer; without consumers kombu puts such a job straight back.
         c.task_consumer.cancel()
-        for request in tuple(state.scheduled_requests):
-            # Waiting for its time here would hold it back from the workers that stay.
-            if request._eta_timer_entry is not None:  # noqa: SLF001 - Celery has no public name for it
-                c.timer.cancel(request._eta_timer_entry)  # noqa: SLF001
-            request.reject(requeue=True)
-        state.scheduled_requests.clear()
         if self._timer is None:
             self._timer = c.timer.call_repeatedly(_CHECK_S, self._check, (c,))
         self._check(c)
