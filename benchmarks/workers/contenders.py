@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -61,7 +62,8 @@ class Running:
     """A worker that was started."""
 
     process: subprocess.Popen[bytes]
-    began_s: float
+    began_at: float
+    """Unix seconds."""
     log: Path
 
     def use(self) -> Use:
@@ -81,8 +83,26 @@ class Running:
 
 
 @contextmanager
-def running(contender: Contender, *, url: str, folder: Path, concurrency: int) -> Iterator[Running]:
-    """Start a worker, and end it with SIGTERM."""
+def running(
+    contender: Contender,
+    *,
+    url: str,
+    folder: Path,
+    concurrency: int,
+    python: Sequence[str] = (),
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Running]:
+    """Start a worker, and end it with SIGTERM.
+
+    Args:
+        contender: Which.
+        url: Of the broker.
+        folder: For its state and its log.
+        concurrency: Jobs at a time.
+        python: Options of the interpreter.
+        more: For its environment; PYTHONPATH goes before what it has.
+    """
+    path = (more.get("PYTHONPATH"), str(ROOT), os.environ.get("PYTHONPATH"))
     environment = {
         **os.environ,
         "WORKERPOOL_BROKER_URL": url,
@@ -90,18 +110,20 @@ def running(contender: Contender, *, url: str, folder: Path, concurrency: int) -
         "WORKERPOOL_QUEUES": QUEUE,
         "WORKERPOOL_STATE_DIR": str(folder),
         "WORKERPOOL_JOBS": "benchmarks.workers.noop:JOBS",
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "PYTHONWARNINGS": "ignore",  # Celery says at length that it should not be run as root
         **dict(contender.environment),
+        **more,
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
     }
+    program, *arguments = contender.command(concurrency)
     log = folder / "worker.log"
     with log.open("wb") as file:
-        began_s = time.monotonic()
+        began_at = time.time()
         process = subprocess.Popen(
-            contender.command(concurrency), env=environment, cwd=ROOT, stdout=file, stderr=file, start_new_session=True
+            [program, *python, *arguments], env=environment, cwd=ROOT, stdout=file, stderr=file, start_new_session=True
         )
     try:
-        yield Running(process, began_s, log)
+        yield Running(process, began_at, log)
     finally:
         process.terminate()
         try:

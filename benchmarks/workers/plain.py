@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from benchmarks.workers.first import hold
 from celery import Celery
 
 app = Celery("plain", broker=os.environ.get("WORKERPOOL_BROKER_URL"))
@@ -19,4 +20,11 @@ if os.environ.get("BENCH_SAFE"):
 @app.task(name="bench.noop")
 def noop(id: str) -> dict[str, Any]:  # noqa: A002, ARG001 - the message's name
     """Do nothing."""
+    return {"outcome": "done"}
+
+
+@app.task(name="bench.first")
+def first(id: str) -> dict[str, Any]:  # noqa: A002, ARG001 - the message's name
+    """Say that it began, and wait."""
+    hold()
     return {"outcome": "done"}
