@@ -82,6 +82,14 @@ def test_without_an_address_nothing_is_reported_and_without_a_total_progress_is_
     assert {percent for percent, _ in tester.progress} == {0.0, 100.0}
 
 
+def test_a_total_that_is_said_once_is_kept(catalogue: Catalogue, tester: JobTester) -> None:
+    with pytest.raises(Killed):
+        tester.run(job(), killed_at_commit=4)
+    catalogue.tells_total = False
+    tester.run(job(), redelivered=True)
+    assert [round(percent) for percent, _ in tester.progress] == [21, 43, 64, 85, 100]
+
+
 # A first try commits its tables, its beginning, and each page.
 @pytest.mark.parametrize("number", range(1, PAGES + 3))
 def test_killed_anywhere_it_goes_on_behind_the_last_page_it_kept(
@@ -132,7 +140,10 @@ def test_a_page_vanishes_and_comes_back_and_others_come_behind_the_last(
     catalogue.tells_links_again = tells_links
     tester.run(job())
     gone = {sku: catalogue.articles.pop(sku) for sku in sorted(catalogue.articles) if sku > "a00030"}
-    assert counts(tester.run(job("tuesday"))) == {"unchanged": 30, "vanished": 17}
+    outcome = tester.run(job("tuesday"))
+    assert counts(outcome) == {"unchanged": 30, "vanished": 17}
+    # Without links the page behind the third, now empty, is asked for once more.
+    assert outcome["pages"] == (3 if tells_links else 4)
     assert in_the_shop(tester) == in_the_feed(catalogue)
     catalogue.articles |= gone
     assert counts(tester.run(job("wednesday"))) == {"added": 17, "unchanged": 30}
