@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 import json
 import logging
 from typing import Any
@@ -10,6 +9,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from tests.integration.worker.maintenance_world import DAY_S, HOUR_S, World, world
 from workerpool_worker import outbox
+from workerpool_worker.jobs.maintenance import statuses, whereabouts
 from workerpool_worker.jobs.maintenance.messages import Recover
 from workerpool_worker.jobs.maintenance.recover import recover, run_steps
 from workerpool_worker.jobs.maintenance.statuses import LOST
@@ -21,7 +21,6 @@ from workerpool_worker.messages import delayed
 from workerpool_worker.models import Email, Order, OrderLine, Verify
 from workerpool_worker.outbox.table import outbox as outbox_table
 from workerpool_worker.store.jobs import begun, ended
-from workerpool_worker.store.places import search
 from workerpool_worker.store.records import Ending, Try
 from workerpool_worker.store.tables import jobs
 
@@ -197,16 +196,72 @@ def test_the_time_limit_ends_it(world: World) -> None:
         run_steps(world.context(), (("late", late),), done="recovered")
 
 
-def test_nothing_is_written_where_a_queue_is_too_long_to_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    under_way(world, "deep")
-    world.client.lpush("email", world.message("deep"))
+def test_nothing_is_concluded_where_there_is_too_much_to_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way(world, "lost")
     for number in range(30):
         world.client.rpush("email", world.message(f"other-{number}"))
-    monkeypatch.setattr("workerpool_worker.store.places._PAGE", 10)
-    monkeypatch.setattr("workerpool_worker.store.status.search", functools.partial(search, most=10))
+    monkeypatch.setattr("workerpool_worker.jobs.maintenance.whereabouts.MOST", 20)
+    monkeypatch.setattr("workerpool_worker.jobs.maintenance.whereabouts._PAGE", 10)
     assert run(world)["statuses_settled"] == 0
-    # Read to the end it is found, and is no more lost than before.
     monkeypatch.undo()
-    assert run(world)["statuses_settled"] == 0
-    world.client.delete("email")
     assert run(world)["statuses_settled"] == 1
+
+
+@pytest.mark.parametrize("list_key", ["email\x06\x169", "email", "payment"])
+def test_a_message_is_found_in_every_list(world: World, list_key: str) -> None:
+    under_way(world, "late")
+    world.client.lpush(list_key, world.message("late"))
+    assert run(world, WORKERPOOL_QUEUES="maintenance")["statuses_settled"] == 0
+    world.client.delete(list_key)
+    assert run(world, WORKERPOOL_QUEUES="maintenance")["statuses_settled"] == 1
+
+
+def test_a_message_that_moves_while_it_is_looked_for_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way(world, "moving")
+    message = world.message("moving")
+    world.client.hset("workerpool:default:shop:unacked", "tag", json.dumps([json.loads(message), "", "email"]))
+    hashes = whereabouts._hash
+
+    def restored(client: Any, name: Any) -> Any:
+        # Its worker died: it goes back to the list, which was read a moment ago.
+        if client.hdel("workerpool:default:shop:unacked", "tag"):
+            client.lpush("email", message)
+        return hashes(client, name)
+
+    monkeypatch.setattr(whereabouts, "_hash", restored)
+    assert run(world)["statuses_settled"] == 0
+
+
+def test_an_id_that_json_writes_in_another_way_is_never_taken_for_lost(world: World) -> None:
+    under_way(world, "größe")
+    under_way(world, 'a "job"')
+    world.client.lpush("email", world.message("größe"), world.message('a "job"'))
+    assert run(world)["statuses_settled"] == 0
+
+
+def test_a_job_in_the_outbox_is_not_lost(world: World) -> None:
+    under_way(world, "email-m1")
+    with world.engine.begin() as connection:
+        outbox.add(connection, Email(id="m1", to="a@example.org", subject="s", text="t"), relay_after_s=600)
+    assert run(world)["statuses_settled"] == 0
+
+
+def test_a_letter_of_an_earlier_sending_says_nothing_of_this_one(world: World) -> None:
+    under_way(world, "again")
+    world.bury("again", died_at=world.now_s - 10 * DAY_S)
+    assert run(world)["statuses_settled"] == 1
+    assert states(world) == {"again": ("failed", LOST)}
+
+
+def test_who_says_something_meanwhile_is_believed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    this = under_way(world, "late")
+
+    def look(*args: Any, **more: Any) -> Any:
+        found = whereabouts.look_for(*args, **more)
+        later = Ending(state="delayed", at=world.now_s, due_at=world.now_s + 600)
+        ended(world.engine, this, later)
+        return found
+
+    monkeypatch.setattr(statuses, "look_for", look)
+    assert run(world)["statuses_settled"] == 0
+    assert states(world) == {"late": ("delayed", None)}

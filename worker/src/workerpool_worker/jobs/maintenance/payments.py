@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from workerpool_worker.jobs.maintenance.whereabouts import look_for
 from workerpool_worker.jobs.orders.tables import orders
 from workerpool_worker.jobs.payments.books import provider_charges
 from workerpool_worker.models import Payment, Verify
@@ -14,7 +15,6 @@ from workerpool_worker.runtime.broker import client_for
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import reading
 from workerpool_worker.runtime.idempotency import effects
-from workerpool_worker.store.status import status
 
 _AT_ONCE = 500
 _SELDOM_S = 3_600.0
@@ -41,13 +41,11 @@ def charge(context: JobContext, now_s: float) -> Mapping[str, int]:
     candidates = _unpaid(context.engine, now_s - context.settings.recover_after_seconds)
     if not candidates:
         return {"orders_without_payment": 0}
-    stuck = []
+    jobs = {f"{Payment.prefix}-{order_id}": order_id for order_id in candidates}
     with client_for(context.settings) as client:
-        for order_id in candidates:
-            found = status(context.engine, client, f"payment-{order_id}", queues=(Payment.queue,))
-            # Not read to its end is not known; in the dead letters is somebody's to requeue, and shows there.
-            if found.place is None and not found.gave_up:
-                stuck.append(order_id)
+        found = look_for(context.engine, client, jobs, queues=context.settings.queues)
+    # What is in the dead letters is somebody's to requeue, and shows there.
+    stuck = sorted(jobs[job_id] for job_id in found.gone - found.letters.keys())
     if stuck:
         _log.error(
             "%d orders are reserved and their payments are nowhere; send these orders again under their ids",

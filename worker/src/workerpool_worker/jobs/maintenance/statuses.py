@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from workerpool_worker.jobs.maintenance.whereabouts import look_for
+from workerpool_worker.messages.letters import Letter
 from workerpool_worker.runtime.broker import client_for
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import reading
 from workerpool_worker.store.jobs import ended
-from workerpool_worker.store.records import Ending, Try
-from workerpool_worker.store.status import JobStatus, status
+from workerpool_worker.store.queries import find
+from workerpool_worker.store.records import Ending, JobRecord, Try
 from workerpool_worker.store.tables import jobs
 
 LOST = "MessageLost"
 """The error's class of a job whose message is nowhere."""
 
-_AT_ONCE = 200
-_LONGEST_S = 30.0
+_AT_ONCE = 500
+_UNDER_WAY = ("active", "delayed")
 
 
 def settle(context: JobContext, now_s: float) -> Mapping[str, int]:
@@ -34,35 +34,24 @@ def settle(context: JobContext, now_s: float) -> Mapping[str, int]:
     if not settings.job_status:
         return {"statuses_settled": 0}
     after_s = max(settings.recover_after_seconds, settings.hard_time_limit_seconds)
-    ids = _doubtful(context.engine, now_s - after_s)
-    settled = 0
-    if not ids:
+    doubtful = _doubtful(context.engine, now_s - after_s)
+    if not doubtful:
         return {"statuses_settled": 0}
-    deadline = time.monotonic() + _LONGEST_S
     with client_for(settings) as client:
-        for job_id in ids:
-            if time.monotonic() > deadline:
-                break
-            found = status(context.engine, client, job_id, queues=settings.queues)
-            ending = ending_of(found, now_s)
-            if ending is not None and ended(context.engine, ending.this, ending.ending):
-                settled += 1
+        queues = sorted({*settings.queues, *(record.queue for record in doubtful.values())})
+        found = look_for(context.engine, client, doubtful, queues=queues)
+    settled = 0
+    for job_id in sorted(found.gone):
+        # Who said something meanwhile has the message.
+        if find(context.engine, job_id) != doubtful[job_id]:
+            continue
+        this, ending = ending_of(doubtful[job_id], found.letters.get(job_id), now_s)
+        settled += ended(context.engine, this, ending)
     return {"statuses_settled": settled}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What is to be written of a job."""
-
-    this: Try
-    ending: Ending
-
-
-def ending_of(found: JobStatus, now_s: float) -> Found | None:
-    """What became of a job that was said to be under way; None where it is, or where that is not known. Pure."""
-    record, place = found.record, found.place
-    if record is None or record.state not in {"active", "delayed"}:
-        return None
+def ending_of(record: JobRecord, letter: Letter | None, now_s: float) -> tuple[Try, Ending]:
+    """What became of a job that was said to be under way and is nowhere, or in the dead letters. Pure."""
     this = Try(
         job_id=record.id,
         task=record.task,
@@ -73,22 +62,18 @@ def ending_of(found: JobStatus, now_s: float) -> Found | None:
         worker=record.worker,
         started_at=record.started_at,
     )
-    if place is not None and place.kind == "dead letters":
-        at_s = place.died_at or now_s
-        return Found(
-            this=this, ending=Ending(state="failed", at=at_s, error_class=place.error_class, error=place.error)
-        )
-    if place is not None or found.gave_up or not found.looked_at:
-        return None
+    # A letter that is older than the job is of an earlier sending of it.
+    if letter is not None and letter.died_at >= (record.enqueued_at or 0.0):
+        return this, Ending(state="failed", at=letter.died_at, error_class=letter.error, error=letter.text)
     text = f"the job was {record.state}, and its message is at none of the places looked at; send it again"
-    return Found(this=this, ending=Ending(state="failed", at=now_s, error_class=LOST, error=text))
+    return this, Ending(state="failed", at=now_s, error_class=LOST, error=text)
 
 
-def _doubtful(engine: sa.Engine, before_s: float) -> list[str]:
+def _doubtful(engine: sa.Engine, before_s: float) -> dict[str, JobRecord]:
     query = (
         sa.select(jobs.c.id)
         .where(
-            jobs.c.state.in_(("active", "delayed")),
+            jobs.c.state.in_(_UNDER_WAY),
             jobs.c.updated_at < before_s,
             sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at < before_s),
         )
@@ -96,4 +81,6 @@ def _doubtful(engine: sa.Engine, before_s: float) -> list[str]:
         .limit(_AT_ONCE)
     )
     with reading(engine) as connection:
-        return list(connection.execute(query).scalars())
+        ids = list(connection.execute(query).scalars())
+    records = {job_id: find(engine, job_id) for job_id in ids}
+    return {job_id: record for job_id, record in records.items() if record is not None and record.state in _UNDER_WAY}
