@@ -36,7 +36,7 @@ def ask(port: int, path: str, *, method: str = "GET", host: str = "127.0.0.1") -
         connection.request(method, path)
         answer = connection.getresponse()
         return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
-    except (ConnectionRefusedError, ConnectionResetError):
+    except (OSError, http.client.HTTPException):  # it ends in the middle of an answer
         return 0, "", ""
     finally:
         connection.close()
@@ -107,6 +107,19 @@ def test_a_message_of_a_stranger_makes_no_series(bench: Bench, port: int) -> Non
     named = ("workerpool_jobs_total", "payment", "unknown", "dead")
     until(lambda: scraped(port).get(named) == 2, what=bench.logs)
     assert "elses" not in ask(port, "/metrics")[2]
+
+
+def test_dead_letters_are_counted_also_by_workers_that_saw_none_die(bench: Bench, port: int) -> None:
+    start(bench, port).ready()
+    until(lambda: scraped(port).get(("workerpool_dead_letter_jobs", "payment")) == 0, what=bench.logs)
+    with Celery(broker=bench.url, set_as_current=False) as app:
+        app.send_task("payment.process", kwargs={"id": "p1"}, queue="payment")
+    until(lambda: jobs(port, "dead") == jobs(port, "failed") == 1, what=bench.logs)
+    until(lambda: scraped(port)["workerpool_dead_letter_jobs", "payment"] == 1, what=bench.logs)
+    other = free_port()
+    start(bench, other).ready()
+    until(lambda: scraped(other).get(("workerpool_dead_letter_jobs", "payment")) == 1, what=bench.logs)
+    assert jobs(other, "dead") == 0
 
 
 def test_a_broker_that_is_away_is_told_and_the_numbers_stay(

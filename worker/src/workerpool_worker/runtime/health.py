@@ -204,6 +204,7 @@ def _serve(listening: socket.socket, answers: dict[str, Callable[[], Answer]], w
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _CLIENT_TIMEOUT_S
+        wbufsize = -1  # head and body in one go
 
         def do_GET(self) -> None:
             answer = answers.get(self.path.partition("?")[0], lambda: _text(*nothing))
