@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN = .venv/bin
 PATHS = operator worker tests benchmarks tools examples
 
-.PHONY: help demo test test-chart e2e check format generate bench bench-operator kind-up kind-down kind-status images manifests clean
+.PHONY: help demo test torture test-chart e2e check format generate bench bench-operator kind-up kind-down kind-status images manifests clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -16,6 +16,9 @@ demo: .venv/.ready ## a shop's rush hour: three pools, real jobs, counted (about
 
 test: .venv/.ready ## unit and integration tests, in two processes; ARGS="-k name"
 	@$(RUN)/pytest -n 2 --dist loadfile $(ARGS)
+
+torture: .venv/.ready ## the worker under torture, for 5 minutes; ARGS="--minutes 30 --seed 7 --database postgresql"
+	@$(RUN)/python -m tests.torture $(ARGS)
 
 test-chart: .venv/.ready ## the chart, by the real Helm: switches, rights, values to refuse, six Kubernetes versions (4 minutes)
 	@$(RUN)/pytest tests/chart $(ARGS)
@@ -47,7 +50,7 @@ generate: .venv/.ready ## renew what is made from something else: the CRD, the r
 	@$(RUN)/python tools/chart_readme.py charts/workerpool
 
 bench: .venv/.ready ## measure speed, beside the alternative
-	@for f in $(filter-out %/operator_scale.py,$(wildcard benchmarks/*.py)); do echo "== $$f"; $(RUN)/python $$f || exit 1; done
+	@for f in $(filter-out %/operator_scale.py,$(wildcard benchmarks/*.py)); do echo "== $$f"; $(RUN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
 
 bench-operator: .venv/.ready ## the operator with 10 and 1,000 pools on an API server of its own (6 minutes)
 	@$(RUN)/python -m benchmarks.operator_scale $(ARGS)
@@ -68,4 +71,4 @@ manifests: .venv/.ready ## render manifests/install.yaml and the kustomize base 
 	@$(RUN)/python -m tools.render_manifests
 
 clean: ## remove what was built here
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output e2e-output .workerpool
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output e2e-output torture-output .workerpool
