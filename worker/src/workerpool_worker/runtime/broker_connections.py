@@ -7,20 +7,22 @@ from typing import Any
 
 import redis
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-from workerpool_worker.runtime.broker_errors import reason
+from workerpool_worker.runtime.broker_errors import denied, reason
 from workerpool_worker.settings.broker_url import BrokerUrl, place
 
+_IN_SCRIPT = "ACL failure in script"
 _SENTINEL_CONNECT_S = 1.0
 _SENTINEL_ANSWER_S = 2.0
 _TCP_ONLY = ("socket_keepalive", "socket_keepalive_options", "host", "port")
 
 
 class _Naming:
-    """Says in a refusal what was refused: Redis names the command at best, and never the key."""
+    """Says in a refusal who was refused what."""
 
+    username: str | None
     _asked: tuple[Any, ...] = ()
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
@@ -35,9 +37,11 @@ class _Naming:
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().read_response(*args, **kwargs)  # type: ignore[misc]
-        except NoPermissionError as error:
-            asked = f" (asked: {_shown(self._asked)})" if self._asked else ""
-            raise NoPermissionError(f"{error}{asked}") from None
+        except ResponseError as error:
+            # What a script may not do is an error of the script.
+            if not isinstance(error, NoPermissionError) and _IN_SCRIPT not in str(error):
+                raise
+            raise NoPermissionError(denied(str(error), self.username, _shown(self._asked))) from None
 
 
 class PlainConnection(_Naming, Connection):
@@ -163,6 +167,8 @@ _WITHOUT_KEYS = ("AUTH", "HELLO", "CLIENT", "SCRIPT", "SELECT", "PUBLISH", "SENT
 
 def _shown(command: tuple[Any, ...]) -> str:
     """A command and the first of its keys; values are the customers' and no part of a log."""
+    if not command:
+        return ""
     name, *rest = (part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in command)
     keys: list[str]
     if name.partition(" ")[0] in _WITHOUT_KEYS:

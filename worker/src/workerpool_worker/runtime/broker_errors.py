@@ -17,7 +17,6 @@ _EXPIRED = 10
 _OTHER_NAME = (62, 64)
 _CLIENT_CERTIFICATE = "name one it accepts in WORKERPOOL_BROKER_CERT_FILE and WORKERPOOL_BROKER_KEY_FILE"
 _COMMAND_DENIED = re.compile(r"run the '([^']+)' command", re.IGNORECASE)
-_ASKED = re.compile(r" \(asked: (.*)\)$")
 _IN_PIPELINE = re.compile(r"^Command # \d+ \((\S+ ?[^ )]*).*\) of pipeline caused error: (.*)$", re.DOTALL)
 
 
@@ -80,7 +79,7 @@ def _redis(error: redis_errors.RedisError, broker: BrokerUrl, *, sentinel: bool)
     user = (broker.sentinel_user if sentinel else broker.user) or "default"
     text = str(error)
     if isinstance(error, redis_errors.NoPermissionError):
-        return _denied(text, user)
+        return _piped(text)
     if isinstance(error, redis_errors.AuthenticationError) or "NOAUTH" in text:
         return _login(text, user, sentinel=sentinel)
     told = next((told for kind, told in _TOLD if isinstance(error, kind)), None)
@@ -112,23 +111,34 @@ def _tls_on_one_side(error: redis_errors.RedisError, text: str, broker: BrokerUr
     return None
 
 
-def _denied(text: str, user: str) -> str:
-    # A command's values are the customers' and no part of a log: its name and its first key are enough.
-    if piped := _IN_PIPELINE.search(text):
-        text = f"{piped.group(2)} (asked: {piped.group(1)})"
-    asked = _ASKED.search(text)
-    command = _COMMAND_DENIED.search(text)
-    told = f" (asked: {asked.group(1)})" if asked else ""
-    if command:
-        denied = command.group(1)
-        what = f"may not run {denied.upper().replace('|', ' ')}: grant it with ACL SETUSER {user} +{denied.lower()}"
+def denied(text: str, user: str | None, asked: str) -> str:
+    """What a refused right is: Redis names the command at best, and never the key.
+
+    Args:
+        text: Redis's own words.
+        user: The ACL user, None for the default one.
+        asked: The command and its keys, empty where several were asked together.
+    """
+    name = user or "default"
+    if command := _COMMAND_DENIED.search(text):
+        refused = command.group(1)
+        what = f"may not run {refused.upper().replace('|', ' ')}: grant it with ACL SETUSER {name} +{refused.lower()}"
     elif "channel" in text:
         what = "may not use a channel that it needs"
     elif "key" in text:
         what = "may not use a key that it needs"
     else:
-        what = f"is refused: {_ASKED.sub('', text)}"
-    return f"user {user} {what}{told}; docs/redis.md lists all rights"
+        what = f"is refused: {text}"
+    told = f" (asked: {asked})" if asked else ""
+    return f"user {name} {what}{told}; docs/redis.md lists all rights"
+
+
+def _piped(text: str) -> str:
+    """The text without the pipeline's own: a command's values are the customers' and no part of a log."""
+    if (piped := _IN_PIPELINE.search(text)) is None:
+        return text
+    asked, told = piped.groups()
+    return told.replace("; docs/redis.md", f" (asked: {asked}); docs/redis.md")
 
 
 def _login(text: str, user: str, *, sentinel: bool) -> str:
