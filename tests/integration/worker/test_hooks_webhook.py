@@ -166,6 +166,19 @@ def test_nobody_listens(world: World) -> None:
         world.deliver()
 
 
+def test_through_a_proxy_the_proxy_looks_the_name_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.hooks = [{**world.shop, "webhook": "http://only-the-proxy-knows.invalid/x"}]
+    with pytest.raises(TransientError, match=r"cannot look only-the-proxy-knows\.invalid up"):
+        world.deliver()
+    monkeypatch.setenv("http_proxy", world.server.url)
+    assert world.deliver()["outcome"] == "delivered"
+    assert world.server.seen[0].headers["host"] == "only-the-proxy-knows.invalid"
+    # Hosts that are named as exceptions are gone to, and looked up, as ever.
+    monkeypatch.setenv("no_proxy", "only-the-proxy-knows.invalid")
+    with pytest.raises(TransientError, match="cannot look"):
+        world.deliver(Final(**{**vars(FINAL), "job_id": "another"}))
+
+
 def test_a_hook_that_is_gone_from_the_settings(world: World) -> None:
     world.hooks = []
     with pytest.raises(PermanentError, match="no webhook shop in the settings"):

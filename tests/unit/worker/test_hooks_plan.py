@@ -144,6 +144,13 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
     assert str(refused.value).startswith(says)
 
 
+def test_a_secret_with_a_line_break_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_HOOK_SECRET", "T0PS3CRET\n")
+    with pytest.raises(SettingsError, match="SHOP_HOOK_SECRET begins or ends with white space") as refused:
+        settings_of({"on": ["failed"], "webhook": URL, "secretEnv": "SHOP_HOOK_SECRET"})
+    assert "T0PS3CRET" not in str(refused.value)
+
+
 def test_two_hooks_of_one_target_need_names() -> None:
     with pytest.raises(SettingsError, match="give each of them a name of its own"):
         settings_of({"on": ["failed"], "webhook": URL}, {"on": ["completed"], "webhook": URL})

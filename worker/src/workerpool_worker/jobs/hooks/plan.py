@@ -158,8 +158,12 @@ def _secret_env(entry: Entry) -> str:
     if not _VARIABLE.fullmatch(name):
         # Perhaps the secret itself, so it is not repeated.
         raise ValueError("secretEnv: must be the name of an environment variable, not the secret")
-    if not os.environ.get(name):
+    secret = os.environ.get(name, "")
+    if not secret:
         raise ValueError(f"secretEnv: the environment variable {name} is not set")
+    if secret != secret.strip():
+        # A mounted secret's line break: every signature would be wrong at the receiver.
+        raise ValueError(f"secretEnv: the value of {name} begins or ends with white space")
     return name
 
 

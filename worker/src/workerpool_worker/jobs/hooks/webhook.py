@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 import time
+import urllib.request
 from urllib.parse import urlsplit
 
 from workerpool_worker.jobs.hooks.messages import HookWebhook
@@ -60,10 +61,16 @@ def _secret(variable: str) -> str:
     return secret
 
 
+def _by_proxy(scheme: str, host: str) -> bool:
+    """Whether a proxy makes the request: then it looks the name up, and we may not be able to."""
+    return scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)
+
+
 def _post(url: str, headers: dict[str, str], body: bytes, *, timeout_s: float) -> int:
     parts = urlsplit(url)
     host = parts.hostname or ""
-    check_place(host, parts.port or _PORTS[parts.scheme])
+    if not _by_proxy(parts.scheme, host):
+        check_place(host, parts.port or _PORTS[parts.scheme])
     answer = http.request("POST", url, headers=headers, timeout_s=timeout_s, body=body)
     status = answer.status
     if status < 300:  # noqa: PLR2004 - 2xx
