@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from workerpool_operator.resource import load_files
 from workerpool_worker.cli import main
 from workerpool_worker.registry import registered
+from workerpool_worker.schedules.plan import read_file
 
 pytestmark = pytest.mark.unit
 
@@ -116,6 +117,11 @@ def test_the_examples_pool_is_a_valid_one() -> None:
     env = {entry.name: entry.value for entry in worker.env}
     assert env == {"PYTHONPATH": "/jobs", "WORKERPOOL_JOBS": "catalogue_sync.jobs:JOBS"}
     assert worker.image is None
+
+
+def test_the_examples_schedule_is_one_that_the_job_takes() -> None:
+    (nightly,) = read_file(EXAMPLE / "schedules.yaml", "UTC", ("catalogue_sync.jobs:JOBS",))
+    assert (nightly.task, nightly.queue) == ("catalogue.sync", "catalogue")
 
 
 def test_the_examples_config_map_has_every_module() -> None:
