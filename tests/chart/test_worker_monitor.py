@@ -89,7 +89,7 @@ def test_it_is_found_like_the_other_monitor_unless_said_otherwise() -> None:
     other = {"serviceMonitor": {"enabled": True, "namespace": "monitoring", "labels": {"release": "p"}}}
     metadata = monitor(other)["metadata"]
     assert (metadata["namespace"], metadata["labels"]["release"]) == ("monitoring", "p")
-    own = {
+    own: dict[str, Any] = {
         "namespace": "workers", "labels": {"release": "q"}, "annotations": {"a": "b"}, "interval": "60s",
         "scrapeTimeout": "5s", "relabelings": [{"action": "labeldrop", "regex": "x"}],
         "metricRelabelings": [{"action": "drop", "sourceLabels": ["le"], "regex": "0.01"}],

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import time
-
 import pytest
 
 from workerpool_worker.runtime.shared_page import SharedPage
@@ -41,25 +36,3 @@ def test_a_page_that_does_not_hold_what_was_written_is_not_read() -> None:
     page.write(b"content")
     page._memory[page._start(1) + 14] ^= 1
     assert page.read() == b""
-
-
-def test_another_process_reads_whole_pages_only() -> None:
-    """Each page is one character, over and over: a mixture would show."""
-    page = SharedPage(200_000)
-    page.write(b"a")
-    writer = os.fork()
-    if not writer:
-        signal.alarm(30)
-        while True:
-            page.write(random.choice(b"abcdefgh").to_bytes() * random.randrange(1, 199_000))
-    try:
-        seen: set[bytes] = set()
-        ends_s = time.monotonic() + 20
-        while len(seen) < 200:
-            content = page.read()
-            assert len(set(content)) <= 1
-            seen.add(content)
-            assert time.monotonic() < ends_s, len(seen)
-    finally:
-        os.kill(writer, signal.SIGKILL)
-        os.waitpid(writer, 0)
