@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import subprocess
@@ -9,9 +10,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from celery.exceptions import SoftTimeLimitExceeded
 
+from tests.support.databases import emptied
 from workerpool_worker.runtime.database import create_tables, make_engine
 from workerpool_worker.store.jobs import LARGEST_RESULT, begun, ended, progressed, waiting
 from workerpool_worker.store.queries import counts, find, listing
@@ -208,6 +212,28 @@ def test_a_write_leaves_no_transaction_and_no_mode_behind(engine: sa.Engine) -> 
         connection.execute(jobs.delete())
         connection.rollback()
     assert sum(count.count for count in counts(engine)) == 5, "a connection came back in autocommit mode"
+
+
+def test_a_time_limit_in_the_middle_of_a_write_leaves_no_mode_behind(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(emptied(postgres))
+    create_tables(engine)
+
+    def cut_off(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "execute", cut_off)
+        with pytest.raises(SoftTimeLimitExceeded):
+            begun(engine, a_try(1))
+    begun(engine, a_try(1))
+    # As many as the pool may hold: one of them would be the one that was cut off.
+    with contextlib.ExitStack() as stack:
+        for connection in [stack.enter_context(engine.connect()) for _ in range(3)]:
+            driver: Any = connection.connection.driver_connection
+            assert driver.autocommit is False
+    engine.dispose()
 
 
 def test_pages_show_every_job_once_though_others_change(engine: sa.Engine) -> None:

@@ -219,3 +219,22 @@ def test_an_upgrade_gives_way_to_a_transaction_that_is_at_a_table(postgres: str)
     assert version(engine) == [HEAD]
     assert differences(engine) == []
     engine.dispose()
+
+
+def test_a_user_who_may_not_change_tables(postgres: str) -> None:
+    admin = make_engine(emptied(postgres))
+    with admin.begin() as connection:
+        if not connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = 'reader'").first():
+            connection.exec_driver_sql("CREATE ROLE reader LOGIN")
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA public TO reader")
+    theirs = make_engine(postgres.replace("//test@", "//reader@"))
+    with pytest.raises(SchemaError, match="permission denied for schema public; run workerpool-worker migrate as"):
+        create_tables(theirs)
+    create_tables(admin)
+    with pytest.raises(SchemaError, match=f"permission denied for table {VERSION_TABLE}"):
+        create_tables(theirs)
+    with admin.begin() as connection:
+        connection.exec_driver_sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO reader")
+    create_tables(theirs)
+    for engine in (admin, theirs):
+        engine.dispose()

@@ -191,6 +191,11 @@ def _run(engine: sa.Engine, statements: Mapping[str, str], values: tuple[Any, ..
     except engine.dialect.loaded_dbapi.Error as error:
         raw.invalidate(error)
         raise _not_written(error) from error
+    except BaseException:
+        # The soft time limit may strike anywhere. A connection that stays in autocommit mode would tear the next
+        # transaction apart.
+        raw.invalidate()
+        raise
     finally:
         raw.close()
 

@@ -86,9 +86,22 @@ def bring_up_to_date(engine: sa.Engine) -> None:
     """See to it that the tables are those of this program, or newer ones it can work with.
 
     Raises:
-        SchemaError: they are of a version that this program cannot work with.
-        sqlalchemy.exc.SQLAlchemyError: the database cannot be used.
+        SchemaError: they are of a version that this program cannot work with, or it may not make them.
+        sqlalchemy.exc.SQLAlchemyError: the database cannot be reached.
     """
+    try:
+        _bring_up_to_date(engine)
+    except (exc.OperationalError, exc.InterfaceError):
+        raise  # away, or locked for long: it passes by itself
+    except exc.DBAPIError as error:
+        why = str(error.orig).strip().partition("\n")[0]
+        raise SchemaError(
+            f"cannot bring the database's tables to version {HEAD}: {why}; "
+            "run workerpool-worker migrate as a user who may change tables"
+        ) from error
+
+
+def _bring_up_to_date(engine: sa.Engine) -> None:
     from workerpool_worker.runtime.database import reading
 
     with reading(engine) as connection:
