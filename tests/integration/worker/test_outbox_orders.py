@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -53,14 +54,15 @@ def engine(url: str) -> Iterator[sa.Engine]:
 @contextmanager
 def taking_no_jobs(server: RedisServer, client: redis.Redis) -> Iterator[Producer]:
     """Everybody but the test may read and acknowledge, and put nothing into a list. The test's producer may."""
-    client.execute_command("ACL", "SETUSER", ADMIN, "on", ">" + ADMIN, "~*", "&*", "+@all")
+    acl: Any = functools.partial(client.execute_command, "ACL")
+    acl("SETUSER", ADMIN, "on", ">" + ADMIN, "~*", "&*", "+@all")
     with Producer(server.url_for(user=ADMIN, password=ADMIN)) as producer:
-        client.execute_command("ACL", "SETUSER", "default", "-lpush")
+        acl("SETUSER", "default", "-lpush")
         try:
             yield producer
         finally:
-            client.execute_command("ACL", "SETUSER", "default", "+lpush")
-    client.execute_command("ACL", "DELUSER", ADMIN)
+            acl("SETUSER", "default", "+lpush")
+    acl("DELUSER", ADMIN)
 
 
 def charges(url: str) -> list[str]:
@@ -70,11 +72,11 @@ def charges(url: str) -> list[str]:
     return found
 
 
-def invoices(url: str) -> int:
+def invoiced(url: str, wanted: int) -> bool:
     effects = EffectsReader(url)
     found = len(effects.invoices())
     effects.close()
-    return found
+    return found >= wanted
 
 
 def all_came_once(url: str, mailbox: Mailbox, number: int) -> None:
@@ -134,7 +136,7 @@ def test_redis_restarted_in_a_rush_of_orders_each_has_everything_once(
     bench.start(DATABASE_URL=url, WORKERPOOL_CONCURRENCY=2).ready()
     bench.producer.send_many(an_order(number) for number in range(40))
     for wanted in (5, 20):
-        until(lambda wanted=wanted: invoices(url) >= wanted, timeout_s=30, what=bench.logs)
+        until(functools.partial(invoiced, url, wanted), timeout_s=30, what=bench.logs)
         redis_server.stop()
         redis_server.start()
     until(lambda: len(mailbox.mails) >= 80 and bench.all_done(), timeout_s=90, what=bench.logs)

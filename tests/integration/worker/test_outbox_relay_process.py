@@ -93,7 +93,8 @@ def test_it_goes_on_until_sigterm_and_ends_in_order(bench: Bench, url: str, engi
     with relay_process(environment, tmp_path / "relay.log") as relay:
         for number in range(3):
             write(engine, number)
-            until(lambda wanted=number + 1: bench.waiting() == wanted, what=relay.log.read_text)
+            until(lambda: not rows(engine), what=relay.log.read_text)
+            assert bench.waiting() == number + 1
         relay.process.send_signal(signal.SIGTERM)
         assert relay.process.wait(10) == 0
         assert relay.messages() == ["relaying the outbox, looking every 0.5 s", "stopped"]

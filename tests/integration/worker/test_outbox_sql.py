@@ -306,3 +306,22 @@ def test_a_relay_knows_any_task(engine: sa.Engine, relay: Relay, redis_client: r
         outbox.add(connection, Own(id="1"))
     assert relay.run_once() == 1
     assert sent(redis_client, "own") == ["own-1"]
+
+
+def test_the_statements_of_the_docs_are_the_workers_table(
+    tmp_path: Path, postgres: str, redis_server: RedisServer, redis_client: redis.Redis
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sending-jobs.md").read_text()
+    create, insert = (part.partition("```")[0] for part in page.split("```sql\n")[1:])
+    engine = make_engine(fresh_database("postgresql", tmp_path, postgres))
+    columns = "SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_name = 'outbox'"
+    with engine.begin() as connection:
+        ours = sorted(tuple(row) for row in connection.exec_driver_sql(columns))
+        connection.exec_driver_sql("DROP TABLE outbox")
+        connection.exec_driver_sql(create)
+        assert sorted(tuple(row) for row in connection.exec_driver_sql(columns)) == ours
+        connection.exec_driver_sql(insert)
+    with Producer(redis_server.url) as producer:
+        assert Relay(engine, producer).run_once() == 1
+    assert sent(redis_client) == ["payment-p1"]
+    engine.dispose()

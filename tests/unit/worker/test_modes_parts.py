@@ -58,8 +58,9 @@ def test_a_program_that_sends_jobs_needs_none_of_a_workers_settings(monkeypatch:
 
 @pytest.mark.parametrize("mode", ["queue", "inline", "off"])
 def test_a_producer_leaves_the_celery_of_its_program_alone(mode: Any) -> None:
-    app = current_app._get_current_object()
+    app: Any = current_app
+    mine = app._get_current_object()
     before = [list(signal.receivers) for signal in (signals.before_task_publish, signals.setup_logging)]
     Producer(NOWHERE, mode=mode).close()
     assert [list(signal.receivers) for signal in (signals.before_task_publish, signals.setup_logging)] == before
-    assert current_app._get_current_object() is app
+    assert app._get_current_object() is mine
