@@ -227,7 +227,6 @@ def test_a_time_limit_in_the_middle_of_a_write_leaves_no_mode_behind(
         patch.setattr(psycopg.Connection, "execute", cut_off)
         with pytest.raises(SoftTimeLimitExceeded):
             begun(engine, a_try(1))
-    begun(engine, a_try(1))
     # As many as the pool may hold: one of them would be the one that was cut off.
     with contextlib.ExitStack() as stack:
         for connection in [stack.enter_context(engine.connect()) for _ in range(3)]:
