@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -13,7 +14,10 @@ import redis
 
 from tests.integration.worker.bench import COMMAND, Bench, until
 from tests.support.smtp import Mailbox
+from workerpool_operator.core.observation import QueueDepth, Unavailable
 from workerpool_operator.local.redis_server import RedisServer
+from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
+from workerpool_operator.queues import reader_for
 from workerpool_worker.models import Email, Order, OrderLine, Payment
 from workerpool_worker.producer import BrokerUnreachableError, Producer
 
@@ -101,6 +105,32 @@ def test_a_worker_and_a_producer_do_all_they_do(shop: Bench, server: RedisServer
     assert second.exit_status() == 0
     nothing_was_refused(server)
     assert "-pw" not in shop.logs()
+
+
+def test_the_operator_sees_what_waits_what_is_held_and_who_lives(shop: Bench, server: RedisServer) -> None:
+    shop.start(WORKERPOOL_BROKER_URL=url_of(server, "worker"), SANDBOX_LATENCY_MS=5_000).ready()
+    shop.producer.send_many(Payment(id=f"p{n}", amount_minor=100) for n in range(3))
+    shop.producer.send(Email(id="due", to="a@example.org", subject="s", text="t"), delay_s=600)
+    until(lambda: shop.unacked() == 1, what=shop.logs)
+
+    async def read() -> tuple[PoolReading | Unavailable, int]:
+        reader = reader_for("Celery", url_of(server, "operator"))
+        source = QueueSource(key=PoolKey(namespace="default", name="shop"), queues=("email", "order", "payment"))
+        try:
+            async with asyncio.timeout(20):
+                while not (reading := await reader.read((source,))).beats:  # noqa: ASYNC110 - a heartbeat comes in 2 s
+                    await asyncio.sleep(0.2)
+            return reading.pools[source.key], len(reading.beats)
+        finally:
+            await reader.close()
+
+    pool, beats = asyncio.run(read())
+    assert isinstance(pool, PoolReading), pool
+    assert (pool.held, pool.scheduled, beats) == (1, 1, 1)
+    waiting = pool.queues["payment"]
+    assert isinstance(waiting, QueueDepth)
+    assert waiting.ready == 2
+    nothing_was_refused(server)
 
 
 @pytest.mark.parametrize("right", ["brpop", "evalsha", "psubscribe", "hset"])

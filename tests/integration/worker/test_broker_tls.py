@@ -136,3 +136,21 @@ def test_the_system_s_authorities_are_trusted_unless_others_are_named(
     with client_for(BrokerSettings(broker_url=url)) as client:
         assert client.ping()
     assert "is not trusted" in refused(url, other.ca_file(tmp_path))
+
+
+def test_a_unix_socket(
+    make_redis: Callable[..., RedisServer], mailbox: Mailbox, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("s") / "r"
+    server = make_redis(password="hunter2/@:", config=[f"unixsocket {path}"])
+    bench = Bench(server.url, tmp_path, mailbox.port)
+    try:
+        url = f"unix://:hunter2%2F%40%3A@{path}?db=0"
+        bench.start(WORKERPOOL_BROKER_URL=url).ready()
+        with Producer(url) as producer:
+            producer.send(Email(id="m", to="a@example.org", subject="s", text="t"))
+        until(lambda: mailbox.ids() == ["email-m"] and bench.all_done(), what=bench.logs)
+        assert "hunter2" not in bench.logs()
+    finally:
+        bench.close()
+    assert refused(f"unix://{path}.gone").endswith("No such file or directory.")
