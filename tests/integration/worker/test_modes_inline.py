@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,6 +151,32 @@ def test_a_task_nobody_knows_is_an_error(producer: Producer) -> None:
 
     with pytest.raises(JobError, match=r"no such task: no\.such"):
         producer.send(Unknown(id="p1", amount_minor=5))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_another_thread_runs_a_job_runs_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def attempt(*_: object, job_id: str, **__: object) -> dict[str, object]:
+        if job_id == "payment-slow":
+            running.set()
+            assert go_on.wait(20)
+        return {"outcome": "done"}
+
+    monkeypatch.setattr("workerpool_worker.runtime.attempt.attempt", attempt)
+    with Producer("redis://127.0.0.1:1/0", mode="inline") as producer:
+        slow = threading.Thread(target=producer.send, args=(Payment(id="slow", amount_minor=1),))
+        slow.start()
+        assert running.wait(20)
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            producer.send(Payment(id="of-the-child", amount_minor=1))
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        go_on.set()
+        slow.join(20)
+    assert status == 0
 
 
 def run(bench: Bench, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:

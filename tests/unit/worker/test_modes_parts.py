@@ -10,6 +10,7 @@ from celery import current_app, signals
 
 from workerpool_worker.models import Payment
 from workerpool_worker.producer import Producer
+from workerpool_worker.runtime.errors import HandOverError
 from workerpool_worker.settings import SettingsError, load_settings
 
 pytestmark = pytest.mark.unit
@@ -64,3 +65,18 @@ def test_a_producer_leaves_the_celery_of_its_program_alone(mode: Any) -> None:
     Producer(NOWHERE, mode=mode).close()
     assert [list(signal.receivers) for signal in (signals.before_task_publish, signals.setup_logging)] == before
     assert app._get_current_object() is mine
+
+
+def test_a_long_job_that_hands_over_goes_on_at_once_inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def attempt(*_: object, job_id: str, **__: object) -> dict[str, object]:
+        tries.append(job_id)
+        if len(tries) < 4:
+            raise HandOverError("a part is done")
+        return {"outcome": "done"}
+
+    monkeypatch.setattr("workerpool_worker.runtime.attempt.attempt", attempt)
+    with Producer(NOWHERE, mode="inline") as producer:
+        producer.send(Payment(id="p1", amount_minor=1))
+    assert tries == ["payment-p1"] * 4
