@@ -14,6 +14,7 @@ from tests.support.smtp import Mailbox
 
 pytestmark = pytest.mark.integration
 
+EVERY_FIVE = "*/5 * * * *"
 YEARLY = """
 - name: hello
   cron: "0 0 1 1 *"
@@ -45,14 +46,20 @@ def come_due(bench: Bench, queue: str, name: str) -> str:
 
 
 def command(bench: Bench, *arguments: str, **environ: object) -> subprocess.CompletedProcess[str]:
+    environment = bench.environment(**({"WORKERPOOL_RECOVER_CRON": EVERY_FIVE} | environ))
     return subprocess.run(
         [COMMAND, *arguments],
-        env=bench.environment(**environ), cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 
 def test_workers_of_any_queue_put_in_and_those_of_the_queue_do(bench: Bench, mailbox: Mailbox, file: Path) -> None:
-    bench.start(WORKERPOOL_QUEUES="order", WORKERPOOL_POOL="orders", WORKERPOOL_SCHEDULES_FILE=file)
+    bench.start(
+        WORKERPOOL_QUEUES="order",
+        WORKERPOOL_POOL="orders",
+        WORKERPOOL_SCHEDULES_FILE=file,
+        WORKERPOOL_RECOVER_CRON=EVERY_FIVE,
+    )
     until(lambda: lying(bench, "email") == ["cron-hello"], what=bench.logs)
     assert sorted(lying(bench, "maintenance")) == ["cron-cleanup", "cron-recover"]
     job = come_due(bench, "email", "hello")
@@ -67,7 +74,7 @@ def test_workers_of_any_queue_put_in_and_those_of_the_queue_do(bench: Bench, mai
 
 
 def test_recovery_runs_and_comes_again(bench: Bench) -> None:
-    worker = bench.start(WORKERPOOL_QUEUES="email,maintenance").ready()
+    worker = bench.start(WORKERPOOL_RECOVER_CRON=EVERY_FIVE).ready()
     until(lambda: "cron-recover" in lying(bench, "maintenance"), what=bench.logs)
     job = come_due(bench, "maintenance", "recover")
     # It was due just now, as far as the schedule knows.
@@ -90,7 +97,7 @@ def test_a_schedule_that_was_taken_out_of_the_file_is_taken_out_of_redis(bench: 
 
 
 def test_a_report_by_hand(bench: Bench, mailbox: Mailbox) -> None:
-    settings: dict[str, object] = {"REPORT_EMAIL": "ops@example.org", "WORKERPOOL_RECOVER_CRON": "off"}
+    settings: dict[str, object] = {"REPORT_EMAIL": "ops@example.org"}
     for business_id in ("x", "y"):
         sent = command(bench, "enqueue", "job", "maintenance.report", "--id", business_id, "day=2026-10-25")
         assert sent.returncode == 0, sent.stderr
