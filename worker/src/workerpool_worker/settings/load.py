@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from workerpool_worker.settings.model import Settings
+
+_Part = TypeVar("_Part", bound=BaseModel)
 
 
 class SettingsError(ValueError):
@@ -30,15 +32,26 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     Raises:
         SettingsError: a value cannot be used; the text names its variable.
     """
+    return load_part(Settings, environ, **overrides)
+
+
+def load_part(part: type[_Part], environ: Mapping[str, str] | None = None, **overrides: object) -> _Part:
+    """Read one family of the settings only: what a program needs that is no worker.
+
+    Raises:
+        SettingsError: as for `load_settings`.
+    """
     environ = os.environ if environ is None else environ
     values: dict[str, object] = {}
     for name, variables in _variables().items():
+        if name not in part.model_fields:
+            continue
         found = next((environ[variable] for variable in variables if environ.get(variable)), None)
         if found is not None:
             values[name] = found
     values.update({name: value for name, value in overrides.items() if value is not None})
     try:
-        return Settings.model_validate(values)
+        return part.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_one_line(error)) from None
 
