@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,6 +86,26 @@ def test_a_failover_in_the_middle_of_the_work(shop: Bench, sentinels: SentinelSe
     until(lambda: len(shop.charges()) >= 60, timeout_s=60, what=shop.logs)
     until(shop.all_done, timeout_s=60, what=shop.logs)
     assert sorted(shop.charges()) == sorted(f"p{n}" for n in range(60)), "each payment once"
+
+
+def test_a_primary_that_falls_silent_is_left(shop: Bench, sentinels: SentinelSet, mailbox: Mailbox) -> None:
+    worker = shop.start().ready()
+    mails(shop, 0, 1)
+    until(lambda: mailbox.ids() == ["email-m0"], what=shop.logs)
+    frozen = sentinels.primary
+    assert frozen.pid
+    os.kill(frozen.pid, signal.SIGSTOP)
+    try:
+        until(lambda: sentinels.primary_port() != frozen.port, timeout_s=30)
+        mails(shop, 1, 3)
+        # Its sockets are open and nobody answers: the connection's own time limit of 10 s ends it.
+        until(lambda: len(mailbox.ids()) == 4, timeout_s=40, what=shop.logs)
+        assert worker.process.poll() is None
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+    # Back as a primary of its own for a moment, it has nobody who works with it.
+    mails(shop, 4, 3)
+    until(lambda: sorted(mailbox.ids()) == [f"email-m{n}" for n in range(7)], what=shop.logs)
 
 
 def test_a_sentinel_that_is_away_costs_nothing(shop: Bench, sentinels: SentinelSet, mailbox: Mailbox) -> None:
