@@ -123,16 +123,23 @@ class Broker(Model):
         description=(
             "Address of the Redis, without a password: redis://host:6379/0, rediss:// for TLS, "
             "redis+sentinel://host:26379,host:26379/service/0 (rediss+sentinel:// for TLS), unix:///path?db=0. "
+            "The bundled worker reads the same form; Celery itself knows no redis+sentinel://. "
             "Exactly one of url and urlSecretRef."
         ),
     )
     url_secret_ref: SecretKeyRef | None = Field(
         default=None,
-        description="The key of a Secret that holds the whole address. Exactly one of url and urlSecretRef.",
+        description=(
+            "The key of a Secret that holds the whole address, with the login and that of the Sentinels "
+            "(?sentinel_password=). Exactly one of url and urlSecretRef."
+        ),
     )
     ca_secret_ref: SecretKeyRef | None = Field(
         default=None,
-        description="The key of a Secret with the CA certificates (PEM) to trust with TLS; default: the system's.",
+        description=(
+            "The key of a Secret with the CA certificates (PEM) to trust with TLS; default: the system's. "
+            "Workers have it as a file, which WORKERPOOL_BROKER_CA_FILE names."
+        ),
     )
     key_prefix: Annotated[str, StringConstraints(max_length=253)] = Field(
         default="",
