@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from workerpool_worker.messages.history import HISTORY, History
 from workerpool_worker.runtime.errors import (
     EffectBusyError,
+    HandOverError,
     MailServerError,
     PermanentError,
     RateLimitedError,
@@ -75,8 +76,14 @@ def test_an_error_nobody_foresaw_gets_few_tries_though_the_policy_has_many() -> 
 
 def test_a_rate_limit_waits_as_long_as_asked_and_spends_no_try() -> None:
     verdict = judged(RateLimitedError("later", retry_after_s=90), History(tries=2))
-    assert verdict == Later(delay_s=90, history=History(tries=2, deferred=1), deferred=True)
+    assert verdict == Later(delay_s=pytest.approx(94.5), history=History(tries=2, deferred=1), deferred=True)
     assert isinstance(judged(RateLimitedError("later"), History(deferred=3)), Dead)
+
+
+def test_a_job_that_hands_over_has_its_tries_before_it_again() -> None:
+    verdict = judged(HandOverError("on with page 7"), History(tries=2, unknown=1, lost=1, deferred=1))
+    assert isinstance(verdict, Later)
+    assert verdict.history == History(deferred=2)
 
 
 def test_no_answer_makes_a_job_wait_for_longer_than_a_day() -> None:

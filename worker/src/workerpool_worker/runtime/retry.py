@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from workerpool_worker.messages.history import History
 from workerpool_worker.runtime.errors import (
     EffectBusyError,
+    HandOverError,
     PermanentError,
     RateLimitedError,
     TransientError,
@@ -17,6 +18,7 @@ from workerpool_worker.runtime.errors import (
 LONGEST_WAIT_S = 86_400.0
 """A provider that says "come back next year" is asked again the next day."""
 
+_SPREAD = 0.1
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
@@ -77,7 +79,8 @@ def judge(
     """What is to become of a job whose try ended with this error.
 
     - Permanent: given up now.
-    - Rate-limited, or the effect is in another try's hands: put off as long as was asked for; no try is spent.
+    - Rate-limited, handed over, or the effect is in another try's hands: put off as long as was asked for; no try is
+      spent. A job that hands over has come further, so its earlier errors no longer count.
     - Transient, or the soft time limit: tried again by the policy.
     - Anything else is a fault nobody foresaw: a few tries, by the policy's waits.
 
@@ -100,7 +103,13 @@ def judge(
         if history.deferred >= max_deferrals:
             return Dead(history=spent, reason=f"put off {history.deferred} times")
         put_off = replace(spent, tries=history.tries, deferred=history.deferred + 1, cut_off=cut_off)
-        return Later(delay_s=_soonest(error, wait_s), history=put_off, deferred=True)
+        if isinstance(error, HandOverError):
+            # It came further, so what went wrong on the way is behind it.
+            put_off = replace(put_off, tries=0, unknown=0, lost=0)
+        asked_s = error.retry_after_s
+        # When to come back was said: a little later, so that all who were told the same do not come back as one.
+        wait_s = wait_s if asked_s is None else min(asked_s * (1 + _SPREAD * random), LONGEST_WAIT_S)
+        return Later(delay_s=wait_s, history=put_off, deferred=True)
     foreseen = isinstance(error, TransientError) or type(error).__name__ == "SoftTimeLimitExceeded"
     if not foreseen:
         spent = replace(spent, unknown=history.unknown + 1)
