@@ -206,6 +206,15 @@ def test_no_secret_is_in_the_settings_own_text() -> None:
     assert "concurrency=1" in repr(settings)
 
 
+def test_the_url_of_a_webhook_is_a_secret(configured: Any) -> None:
+    url = "https://hooks.example/services/T000/B000/XXXX?key=1"
+    stream = configured(WORKERPOOL_HOOKS=json.dumps([{"name": "tell", "on": "failed", "webhook": url}]))
+    log = logging.getLogger("urllib3")
+    log.warning("Retrying %s", url)
+    log.warning("Connection lost: /services/T000/B000/XXXX?key=1 on hooks.example")
+    assert [line["message"] for line in lines(stream)] == ["Retrying ***", "Connection lost: *** on hooks.example"]
+
+
 @pytest.mark.parametrize(
     ("line", "clean"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workerpool_worker.messages import wire
-from workerpool_worker.messages.headers import DUE_AT, ENQUEUED_AT
+from workerpool_worker.messages.headers import CORRELATION_ID, DUE_AT, ENQUEUED_AT
 from workerpool_worker.runtime import metrics
 from workerpool_worker.runtime.limits import RateLimit
 
@@ -58,7 +58,7 @@ def job_finished(request: Any, outcome: metrics.Outcome, *, seconds: float | Non
 
 def job_cut_off(request: Any, error: str, text: str, *, again: bool) -> None:
     """Log a job whose child could not say how it ended."""
-    fields = {"job_id": request.id, "task": request.name, "queue": wire.queue_of(request.message._raw)}  # noqa: SLF001
+    fields = _names(request.request_dict, request.name, wire.queue_of(request.message._raw))  # noqa: SLF001
     outcome = "cut_off" if again else "failed"
     level = logging.INFO if again else logging.ERROR
     _log.log(level, "job %s", outcome, extra={"fields": fields | {"outcome": outcome, "error": f"{error}: {text}"}})
@@ -71,8 +71,8 @@ def orphan_found(job_headers: Mapping[str, Any], queue: str, became: str) -> Non
         metrics.job_ended(queue=queue, task=task, outcome="lost")
     if became == "dead":
         metrics.job_ended(queue=queue, task=task, outcome="dead")
-        fields = {"job_id": job_headers.get("id"), "task": task, "queue": queue, "outcome": "failed"}
-        _log.error("job failed", extra={"fields": fields | {"error": "WorkerLost: it keeps losing its workers"}})
+        why = {"outcome": "failed", "error": "WorkerLost: it keeps losing its workers"}
+        _log.error("job failed", extra={"fields": _names(job_headers, task, queue) | why})
 
 
 def job_put_off(
@@ -81,8 +81,8 @@ def job_put_off(
     """Count a job that came too early for a rate limit."""
     metrics.job_ended(queue=queue, task=task, outcome="deferred")
     names = ", ".join(f"{limit.kind}:{limit.name}" for limit in limits)
-    fields = {"job_id": job_headers.get("id"), "task": task, "queue": queue, "outcome": "deferred"}
-    _log.debug("job deferred", extra={"fields": fields | {"limit": names, "retry_in_seconds": round(wait_s, 3)}})
+    why = {"outcome": "deferred", "limit": names, "retry_in_seconds": round(wait_s, 3)}
+    _log.debug("job deferred", extra={"fields": _names(job_headers, task, queue) | why})
 
 
 def message_buried(queue: str, task: str | None, job_id: str | None, text: str) -> None:
@@ -91,6 +91,17 @@ def message_buried(queue: str, task: str | None, job_id: str | None, text: str) 
     fields = {"job_id": job_id, "task": task, "queue": queue, "outcome": "failed", "error": text}
     known = {name: value for name, value in fields.items() if value is not None}
     _log.error("job failed", extra={"fields": known})
+
+
+def _names(job_headers: Mapping[str, Any], task: str, queue: str) -> dict[str, object]:
+    """What the lines of the job's own code say too; here, in the parent, nobody else says it."""
+    job_id = job_headers.get("id")
+    return {
+        "job_id": job_id,
+        "correlation_id": job_headers.get(CORRELATION_ID) or job_id,
+        "task": task,
+        "queue": queue,
+    }
 
 
 def _waited_s(job_headers: Mapping[str, Any], started_s: float | None) -> float | None:

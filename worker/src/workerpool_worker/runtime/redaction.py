@@ -40,8 +40,8 @@ class Redaction:
 
 
 def secrets_of(settings: Settings) -> set[str]:
-    """Every value that is marked as a secret, and the passwords of URLs."""
-    found = set()
+    """Every value that is marked as a secret, the passwords of URLs, and webhooks, whose URL may be all it takes."""
+    found = {part for hook in settings.hooks if hook.webhook for part in (hook.webhook, _path(hook.webhook))}
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         if not isinstance(value, str) or not value:
@@ -60,6 +60,12 @@ def _password(url: str) -> str | None:
     except ValueError:
         return None
     return unquote(password) if password else None
+
+
+def _path(url: str) -> str:
+    """What a library shows of a URL beside the host."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def _forms(secret: str) -> set[str]:
