@@ -127,7 +127,7 @@ class IntoRedis:
 
     def _pop(self) -> _Line | None:
         if self._pid != os.getpid():
-            # Sockets that were copied by a fork are the parent's.
+            # What a fork copied: sockets are the parent's, locks may be held by a thread that is not here.
             self._idle, self._pid = deque(), os.getpid()
         try:
             return self._idle.pop()
