@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.torture.chaos import WEIGHTS, Chaos, Harm
 from tests.torture.facts import Check
-from tests.torture.forensics import stories_of
+from tests.torture.forensics import pops, stories_of
 from tests.torture.plan import Plan
 from tests.torture.report import Teller, show
 from tests.torture.session import NotDoneError, Session
@@ -33,7 +33,7 @@ def main() -> int:
         folder,
         seed=options.seed,
         database=options.database,
-        rare=max(5, round(options.minutes * 20)),
+        rare=max(3, round(options.minutes * 4)),
         concurrency=options.concurrency,
     ) as one:
         checks, text = _run(one, options)
@@ -88,7 +88,7 @@ def _run(one: World, options: argparse.Namespace) -> tuple[list[Check], str]:
         _keep_events(session)
         session.close()
     text = show(checks, session.sent, session.events, seconds=time.monotonic() - began_s)
-    return checks, text + _stories(one, checks)
+    return checks, f"{text}\n\n{_popped(one)}{_stories(one, checks)}"
 
 
 def _torture(session: Session, options: argparse.Namespace) -> None:
@@ -113,6 +113,14 @@ def _keep_events(session: Session) -> None:
             json.dumps({"kind": item.kind, "id": item.job_id, "queue": item.queue, "delay_s": item.delay_s}) + "\n"
             for item in session.sent
         )
+
+
+def _popped(one: World) -> str:
+    found = pops(one.redis.folder)
+    return (
+        f"{found.recorded} messages were fetched in one step, {found.bare} by idle workers in two (BRPOP); "
+        f"{len(found.lost)} were lost between the two"
+    )
 
 
 def _stories(one: World, checks: Sequence[Check]) -> str:

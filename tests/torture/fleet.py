@@ -124,8 +124,11 @@ class Fleet:
         status = worker.process.returncode
         # A job that kills its worker looks like this too.
         by_a_job = harmful_jobs and status == -signal.SIGKILL
-        if status == 1 and _NOT_STARTED in worker.log.read_bytes():
+        log = worker.log.read_bytes()
+        if status == 1 and _NOT_STARTED in log:
             self.not_started += 1
+        elif worker.leaving and status == -signal.SIGTERM and not log:
+            pass  # told to leave before its interpreter had read a line
         elif worker.number not in self._expected_gone and not by_a_job and not (worker.leaving and status == 0):
             self.ended_badly.append(f"worker {worker.number} ended with status {status}")
         worker.signal_all(signal.SIGKILL)  # a container ends with its first process

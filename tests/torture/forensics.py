@@ -6,12 +6,15 @@ recorded as unacknowledged: popped by BRPOP for a worker that did not live to re
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _ID = re.compile(r"\b(?:[a-z]+(?:-[a-z]+)*-)?t\d+\b")
+_TAG = re.compile(rb'"delivery_tag": ?"([^"]+)"')
 _SHOWN = 4
 _LONGEST = 60
 
@@ -46,7 +49,7 @@ def story(folder: Path, job_ids: Iterable[str]) -> dict[str, list[str]]:
         about |= {tags[part] for part in parts[2:] if part in tags}
         about |= _through_lists(lists, name, parts, about)
         for job_id in about:
-            for tag in re.findall(rb'"delivery_tag": ?"([^"]+)"', text):
+            for tag in _TAG.findall(text):
                 tags[tag] = job_id
             shown = " ".join(part[:_LONGEST].decode(errors="replace") for part in parts)
             lines[job_id].append(f"{second} {shown}")
@@ -63,6 +66,55 @@ def _through_lists(lists: dict[bytes, list[str | None]], name: bytes, parts: lis
         popped = lists[parts[1]].pop(-1 if name == b"RPOP" else 0)
         return {popped} if popped is not None else set()
     return set()
+
+
+@dataclass(kw_only=True)
+class Pops:
+    """How messages left their lists.
+
+    Attributes:
+        recorded: By a script that records them in the same step.
+        bare: By BRPOP, for an idle worker that records them with its next command.
+        lost: Those of the bare ones that nobody recorded: the message's tag, and the second it was popped in.
+    """
+
+    recorded: int = 0
+    bare: int = 0
+    lost: dict[bytes, int] = field(default_factory=dict)
+
+
+def pops(folder: Path) -> Pops:
+    """Play the lists from the first command to the last, and see how each message left."""
+    found = Pops()
+    lists: dict[bytes, deque[bytes]] = defaultdict(deque)
+    somewhere: set[bytes] = set()
+    for second, parts in commands(folder):
+        name = parts[0].upper()
+        if name in {b"LPUSH", b"RPUSH"}:
+            for message in parts[2:]:
+                key = _key(message)
+                found.lost.pop(key, None)
+                (lists[parts[1]].appendleft if name == b"LPUSH" else lists[parts[1]].append)(key)
+        elif name == b"HSET":
+            key = _key(parts[3])
+            somewhere.add(key)
+            found.lost.pop(key, None)
+        elif name == b"HDEL":
+            somewhere.difference_update(parts[2:])
+        elif name in {b"RPOP", b"LPOP"} and lists[parts[1]]:
+            key = lists[parts[1]].pop() if name == b"RPOP" else lists[parts[1]].popleft()
+            if key in somewhere:
+                found.recorded += 1
+            else:
+                found.bare += 1
+                found.lost[key] = second
+    return found
+
+
+def _key(message: bytes) -> bytes:
+    """What a message is known by: its tag, or its content where it has none."""
+    tag = _TAG.search(message)
+    return tag.group(1) if tag else hashlib.sha256(message).digest()
 
 
 def stories_of(folder: Path, complaints: Iterable[str]) -> str:

@@ -47,6 +47,11 @@ class Post:
         return "250 OK"
 
     @property
+    def taken(self) -> int:
+        """Mails taken so far."""
+        return sum(self.by_job.values())
+
+    @property
     def doubles(self) -> int:
         """Mails that came again."""
         return sum(count - 1 for count in self.by_message_id.values())

@@ -28,7 +28,8 @@ HARM = (
 CONCURRENCY = 2
 _WITHOUT = frozenset({Kind.CRASH_WORKER})  # it takes a minute to die as often as it may
 _ONCE = frozenset({Kind.CRASH, Kind.STUCK, Kind.LARGE})
-_EVERY_S = 0.6
+# From harm to harm: as soon as so many mails have come, but not sooner nor later than this.
+_MOVED, _SOONEST_S, _LATEST_S = 6, 0.3, 1.2
 _STUCK_AFTER_S = 90.0
 
 
@@ -42,14 +43,17 @@ def short_run(folder: Path, *, seed: int, items: int, database: str = "sqlite") 
         chaos = Chaos(one, dice, most_workers=3)
         line = Plan(seed, without=_WITHOUT, once=_ONCE).items()
         session = Session(one, chaos, (next(line) for _ in range(items)), _tell_nobody, dice)
-        began_s = next_s = time.monotonic()
+        began_s = harmed_s = time.monotonic()
+        moved = 0
         try:
             while harm or len(session.sent) < items:
                 session.turn()
                 session.feed(batch=40)
-                if harm and time.monotonic() > next_s and chaos.do(harm[-1]):
+                since_s, mails = time.monotonic() - harmed_s, one.post.taken
+                due = since_s > _SOONEST_S and (since_s > _LATEST_S or mails >= moved + _MOVED)
+                if harm and due and chaos.do(harm[-1]):
                     harm.pop()
-                    next_s = time.monotonic() + _EVERY_S
+                    harmed_s, moved = time.monotonic(), mails
             session.drain(stuck_after_s=_STUCK_AFTER_S)
             session.stop()
             checks = session.verdict(concurrency=CONCURRENCY)
