@@ -204,7 +204,7 @@ def _queues(settings: Settings) -> tuple[str, ...]:
         theirs = sorted({spec.message.queue for spec in all_jobs(settings)})
     except RegistryError:
         theirs = []
-    return tuple(dict.fromkeys([*settings.queues, *KNOWN_QUEUES, *theirs, "maintenance"]))
+    return tuple(dict.fromkeys([*settings.queues, *KNOWN_QUEUES, *theirs]))
 
 
 def _not_found(settings: Settings, found: JobStatus, trouble: str) -> str:
