@@ -13,9 +13,11 @@ from tests.integration.worker.bench import Bench, until
 from tests.support.sentinel import SentinelSet
 from tests.support.smtp import Mailbox
 from tests.support.tls import TlsFront, TlsProxy
-from workerpool_worker.models import Email, Payment
+from workerpool_worker.jobs.orders.stock import set_stock
+from workerpool_worker.models import Email, Order, OrderLine, Payment
 from workerpool_worker.producer import BrokerUnreachableError, Producer
 from workerpool_worker.runtime.broker import client_for
+from workerpool_worker.runtime.database import make_engine
 from workerpool_worker.settings.broker import BrokerSettings
 
 pytestmark = pytest.mark.integration
@@ -72,9 +74,16 @@ def test_jobs_flow_and_a_killed_primary_is_followed_by_the_same_worker(
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "planned"])
-def test_a_failover_in_the_middle_of_the_work(shop: Bench, sentinels: SentinelSet, killed: bool) -> None:
+def test_a_failover_in_the_middle_of_the_work(
+    shop: Bench, sentinels: SentinelSet, mailbox: Mailbox, killed: bool
+) -> None:
+    engine = make_engine(f"sqlite:///{shop.folder / 'workerpool.db'}")
+    set_stock(engine, "tea", 50)
+    engine.dispose()
     shop.start(WORKERPOOL_CONCURRENCY=2, SANDBOX_LATENCY_MS=50).ready()
-    shop.producer.send_many(Payment(id=f"p{n}", amount_minor=100) for n in range(60))
+    tea = (OrderLine(sku="tea", quantity=1, unit_price_minor=100),)
+    orders = [Order(id=f"o{n}", customer="Ada", email="ada@example.org", lines=tea) for n in range(20)]
+    shop.producer.send_many([*orders, *(Payment(id=f"p{n}", amount_minor=100) for n in range(20))])
     # What was sent is safe once the replica has it, and not before.
     with sentinels.client(sentinels.primary) as primary:
         assert primary.wait(1, 5_000) == 1
@@ -83,9 +92,14 @@ def test_a_failover_in_the_middle_of_the_work(shop: Bench, sentinels: SentinelSe
         sentinels.kill_primary()
     else:
         sentinels.fail_over()
-    until(lambda: len(shop.charges()) >= 60, timeout_s=60, what=shop.logs)
-    until(shop.all_done, timeout_s=60, what=shop.logs)
-    assert sorted(shop.charges()) == sorted(f"p{n}" for n in range(60)), "each payment once"
+    until(lambda: len(shop.charges()) >= 40, timeout_s=60, what=shop.logs)
+    # A job is acknowledged after it has sent what follows from it, and the replica has a beginning of all of that.
+    until(lambda: shop.all_done() and len(set(mailbox.ids())) >= 40, timeout_s=60, what=shop.logs)
+    wanted = [f"o{n}" for n in range(20)] + [f"p{n}" for n in range(20)]
+    assert sorted(shop.charges()) == sorted(wanted), "each charged once"
+    assert shop.effects.stock() == {"tea": 30}
+    receipts, confirmations = (f"email-{kind}-o{{}}" for kind in ("receipt", "order-confirmation"))
+    assert set(mailbox.ids()) == {text.format(n) for text in (receipts, confirmations) for n in range(20)}
 
 
 def test_a_primary_that_falls_silent_is_left(shop: Bench, sentinels: SentinelSet, mailbox: Mailbox) -> None:

@@ -71,7 +71,8 @@ class PoolConsumer(Consumer):
         # What is refused, a right say, is refused again at once: no reason to fill the log, or to spin.
         now, (broker, why) = time.monotonic(), self._broker_and(error)
         if now - self._said_lost.get(why, -_SECONDS_BETWEEN_LINES) >= _SECONDS_BETWEEN_LINES:
-            self._said_lost = {why: now}
+            recent = {said: at for said, at in self._said_lost.items() if now - at < _SECONDS_BETWEEN_LINES}
+            self._said_lost = recent | {why: now}
             _log.warning("lost the broker %s: %s; connecting again", broker, why)
         if now - self._lost_at < _SOON_S:
             time.sleep(_PAUSE_S)
