@@ -104,13 +104,17 @@ def test_it_goes_on_until_sigterm_and_ends_in_order(bench: Bench, url: str, engi
 def test_a_redis_that_is_away_is_one_line_and_one_when_it_is_back(
     bench: Bench, redis_server: RedisServer, url: str, engine: sa.Engine, tmp_path: Path
 ) -> None:
-    environment = bench.environment(DATABASE_URL=url, WORKERPOOL_OUTBOX_POLL_MS=10)
+    beats = tmp_path / "heartbeat"
+    environment = bench.environment(DATABASE_URL=url, WORKERPOOL_OUTBOX_POLL_MS=10, WORKERPOOL_HEARTBEAT_FILE=beats)
     with relay_process(environment, tmp_path / "relay.log") as relay:
         write(engine, 0)
         until(lambda: bench.waiting() == 1, what=relay.log.read_text)
         redis_server.stop()
+        stopped_at = time.time()
         write(engine, *range(1, 8))
         until(lambda: len(rows(engine)) == 7 and rows(engine)[0].tries >= 4, what=relay.log.read_text)
+        # A probe must not restart it for that.
+        assert beats.stat().st_mtime > stopped_at
         redis_server.start()
         until(lambda: not rows(engine), what=relay.log.read_text)
         until(lambda: relay.messages()[-1] == "the outbox moves again", what=relay.log.read_text)

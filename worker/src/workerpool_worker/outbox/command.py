@@ -31,6 +31,7 @@ def relay(*, once: bool) -> None:
     from workerpool_worker.outbox.relay import Relay
     from workerpool_worker.producer import BrokerUnreachableError, Producer
     from workerpool_worker.runtime import logs
+    from workerpool_worker.runtime.heartbeat import Heartbeat
 
     logs.configure(settings)
     log = logging.getLogger("workerpool_worker.outbox")
@@ -44,5 +45,8 @@ def relay(*, once: bool) -> None:
             return
         poll_s = settings.outbox_poll_ms / 1000
         log.info("relaying the outbox, looking every %g s", poll_s)
-        moved = keep_going(worker, stop, poll_s=poll_s)
+        # The file of a worker's probes, which the image's HEALTHCHECK looks at.
+        heartbeat = Heartbeat(settings.heartbeat_file)
+        heartbeat.consuming()
+        moved = keep_going(worker, stop, poll_s=poll_s, beat=heartbeat.beat)
         log.info("stopped", extra={"fields": {"sent": moved}})

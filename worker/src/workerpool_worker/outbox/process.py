@@ -52,13 +52,21 @@ class Trouble:
             self.failures = 0
 
 
-def keep_going(relay: Relay, stop: Event, *, poll_s: float, done: Callable[[], bool] = lambda: False) -> int:
+def keep_going(
+    relay: Relay,
+    stop: Event,
+    *,
+    poll_s: float,
+    done: Callable[[], bool] = lambda: False,
+    beat: Callable[[], None] = lambda: None,
+) -> int:
     """Relay until `stop` is set, or `done` says so after a look that found nothing; how many rows were dealt with.
 
-    A batch that is under way when `stop` is set is finished.
+    A batch that is under way when `stop` is set is finished. `beat` is called every time round, whatever is away.
     """
     moved, trouble = 0, Trouble()
     while not stop.is_set():
+        beat()
         pause = poll_s
         try:
             step = relay.step()

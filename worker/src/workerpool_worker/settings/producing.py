@@ -19,7 +19,7 @@ class ProducingSettings(BrokerSettings):
         meaning="jobs that are sent go into Redis (queue), run at once (inline), or nowhere (off)",
     )
     outbox_poll_ms: int = _setting(
-        500, "WORKERPOOL_OUTBOX_POLL_MS", meaning="the relay looks into the outbox this often", ge=10, le=60_000
+        500, "WORKERPOOL_OUTBOX_POLL_MS", meaning="the relay looks into the outbox this often", ge=10, le=30_000
     )
     outbox_batch: int = _setting(
         200, "WORKERPOOL_OUTBOX_BATCH", meaning="jobs the relay sends in one go", ge=1, le=5_000
