@@ -109,6 +109,13 @@ def test_an_order_that_is_young_or_asked_for_is_no_question(world: World, order:
     assert run(world)["orders_without_payment"] == 0
 
 
+def test_an_order_whose_payment_was_begun_without_our_books_is_no_question(world: World, order: Order) -> None:
+    # As by a worker from before there were books of charges.
+    with world.context().effect("payment:o1", {}) as claimed:
+        claimed.done({"outcome": "succeeded"})
+    assert run(world)["orders_without_payment"] == 0
+
+
 def under_way(world: World, job_id: str, *, delayed_job: bool = False) -> Try:
     sent_s = world.now_s - 2 * HOUR_S
     this = Try(

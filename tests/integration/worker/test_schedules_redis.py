@@ -181,6 +181,14 @@ def test_what_ran_under_the_old_definition_does_not_run_again_under_the_new(worl
     assert world.happens() == [job]
 
 
+def test_a_look_that_is_old_replaces_nothing(world: World) -> None:
+    world.turn(HOURLY)
+    # The worker hung between its look at the clock and now: what it computed has been.
+    assert world.turn(QUARTERLY, starting=True, later_s=-2 * HOUR_S) == {"a": "kept"}
+    assert world.lying() == [(f"cron-a-{world.next_due(HOURLY)}", world.next_due(HOURLY))]
+    assert world.turn(QUARTERLY, starting=True) == {"a": "put"}
+
+
 def test_a_yearly_schedule_that_becomes_hourly_does_not_wait_for_its_year(world: World) -> None:
     world.turn(dataclasses.replace(HOURLY, cron="0 0 1 1 *"))
     assert world.turn(HOURLY, starting=True) == {"a": "put"}
