@@ -80,7 +80,8 @@ def test_a_wrong_expression_is_refused(text: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("Europe/Rom", "did you mean Europe/Rome?"), ("qqqqqq", "IANA name"), ("posix/UTC", "is not a time zone")]
+    ("name", "says"),
+    [("Europe/Rom", "did you mean Europe/Rome?"), ("qqqqqq", "IANA name"), ("posix/UTC", "is not a time zone")],
 )
 def test_a_wrong_time_zone_is_refused(name: str, says: str) -> None:
     with pytest.raises(ValueError, match="is not a time zone") as refused:
