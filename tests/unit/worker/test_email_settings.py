@@ -61,7 +61,7 @@ def test_no_secret_is_shown() -> None:
 
 def test_every_job_is_on_a_known_queue_and_text_messages_are_consumed_when_asked_for() -> None:
     assert {spec.message.queue for spec in JOBS} == set(KNOWN_QUEUES)
-    assert load_settings({}).queues == ("email", "order", "payment")
+    assert load_settings({}).queues == ("email", "order", "payment", "maintenance")
 
 
 def test_every_setting_is_documented() -> None:

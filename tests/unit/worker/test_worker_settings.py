@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 def test_defaults_stand_alone() -> None:
     settings = load_settings({})
-    assert settings.queues == ("email", "order", "payment")
+    assert settings.queues == ("email", "order", "payment", "maintenance")
     assert settings.database == f"sqlite:///{Path('workerpool.db').absolute()}"
     assert settings.invoice_dir is None
     assert (settings.drain_seconds, settings.visibility_timeout_seconds) == (20, 600)
