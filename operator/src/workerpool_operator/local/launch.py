@@ -30,7 +30,8 @@ class LaunchPlan:
     ``argv`` is the command with its arguments, in which ``$(NAME)`` stands for a variable, as Kubernetes has it; each
     replica's own name is ``$(WORKERPOOL_REPLICA)``. ``env`` is the whole environment: nothing is inherited. ``grace_s``
     is how long a replica may take to finish its job before it is killed. Output goes to ``log_dir``, and is shown as
-    well when ``show_logs`` is set. ``concurrency`` is how many jobs one replica runs at a time.
+    well when ``show_logs`` is set. ``concurrency`` is how many jobs one replica runs at a time. ``files`` are written
+    before each start.
     """
 
     argv: tuple[str, ...]
@@ -40,6 +41,7 @@ class LaunchPlan:
     grace_s: float = 30.0
     show_logs: bool = False
     concurrency: int = 1
+    files: tuple[tuple[Path, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +87,8 @@ def launch(plan: LaunchPlan, *, name: str, guardian: Guardian) -> Launched:
     except OSError as error:
         raise LaunchError(f"cannot write its log {path}: {error.strerror}") from error
     try:
+        for file, content in plan.files:
+            file.write_text(content)
         guardian.start()
         begin = os.fstat(log).st_size
         started_s = time.monotonic()

@@ -109,7 +109,11 @@ def launch_plan(
     if worker is None:
         raise PlanError(f"pool {key_of(pool)}: spec.deploymentRef: there are no Deployments here; give spec.worker")
     grace_s = worker.termination_grace_period_seconds
-    env = dict(environ) | _pool_env(pool, worker, broker) | dict(extra_env or {}) | _own_env(pool, worker, environ)
+    ca_file = (log_dir / f"{pool.metadata.name}-broker-ca.pem").absolute()
+    files = ((ca_file, broker.ca_pem),) if broker.ca_pem is not None else ()
+    trust = {"WORKERPOOL_BROKER_CA_FILE": str(ca_file)} if files else {}
+    given = dict(environ) | _pool_env(pool, worker, broker) | trust
+    env = given | dict(extra_env or {}) | _own_env(pool, worker, environ)
     argv = _argv(pool, worker)
     _check_command(pool, argv[0], env, folder)
     return LaunchPlan(
@@ -120,6 +124,7 @@ def launch_plan(
         grace_s=float(grace_s),
         show_logs=show_logs,
         concurrency=worker.concurrency or 1,
+        files=files,
     )
 
 
