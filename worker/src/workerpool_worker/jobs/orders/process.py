@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from workerpool_worker.jobs.orders import invoices, stock
 from workerpool_worker.jobs.orders.tables import counters, orders
-from workerpool_worker.models import Job, Order, OrderConfirmationEmail, Payment
+from workerpool_worker.models import Attachment, Job, Order, OrderConfirmationEmail, Payment
 from workerpool_worker.outbox import handing_over
 from workerpool_worker.runtime.context import JobContext, Outcome
 from workerpool_worker.runtime.database import insert_once
@@ -108,6 +108,7 @@ def _follow_ups(order: Order, invoice_number: str) -> list[Job]:
         vat_minor=order.vat_minor,
         total_minor=order.total_minor,
         invoice_number=invoice_number,
+        attachments=(Attachment.invoice(order.id),),
     )
     if not order.total_minor:
         return [confirmation]
