@@ -197,7 +197,7 @@ def test_the_network_policy_lets_out_what_the_operator_needs_and_no_more() -> No
     assert policy["podSelector"]["matchLabels"] == deployment()["spec"]["selector"]["matchLabels"]
     assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"]
     out = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
-    assert out == {53, 443, 6443, 6379, 6380}
+    assert out == {53, 443, 6443, 6379, 6380, 26379}
     [inside] = policy["ingress"]
     assert inside["ports"] == [{"port": "metrics", "protocol": "TCP"}]
 
