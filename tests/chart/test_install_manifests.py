@@ -128,7 +128,7 @@ def test_behind_a_mirror_no_image_is_of_elsewhere() -> None:
 def test_monitors_and_alerts_look_at_this_operator() -> None:
     there = built("overlays/monitoring")
     added = {one[0] for one in identities(there) - identities(built("base"))}
-    assert added == {"ServiceMonitor", "PrometheusRule", "ConfigMap"}
+    assert added == {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"}
     [monitor], [rule] = of_kind(there, "ServiceMonitor"), of_kind(there, "PrometheusRule")
     [service] = of_kind(there, "Service")
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
