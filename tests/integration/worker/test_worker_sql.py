@@ -20,6 +20,7 @@ from workerpool_worker.jobs.orders.tables import invoices, stock
 from workerpool_worker.jobs.payments.process import process_payment, process_refund, process_verify
 from workerpool_worker.jobs.payments.sandbox import SandboxProvider
 from workerpool_worker.models import Job, Order, OrderLine, Payment, Refund, Verify
+from workerpool_worker.runtime import idempotency
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import create_tables, make_engine
 from workerpool_worker.runtime.errors import EffectBusyError, EffectMismatchError
@@ -295,3 +296,40 @@ def test_verify_follows_the_providers_books(engine: sa.Engine, tmp_path: Path) -
     for _ in range(2):
         assert process_verify(verify, Verify(id="o"))["outcome"] == "declined"
         assert read_stock(engine) == {"tea": 5}
+
+
+@pytest.mark.parametrize("moment", ["begin", "commit"])
+def test_what_has_happened_is_remembered_though_the_database_refuses_at_first(engine: sa.Engine, moment: str) -> None:
+    """A mail that went out and is forgotten goes out again."""
+    left = 3
+
+    def refuse(_connection: sa.Connection) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise sa.exc.OperationalError("COMMIT", None, Exception("the database is away"))
+
+    with effect(engine, "mail:1", {}, owner="j", redelivered=False, lease_s=60) as claimed:
+        sa.event.listen(engine, moment, refuse)
+        claimed.done({"outcome": "sent"})
+    sa.event.remove(engine, moment, refuse)
+    assert left == 0
+    with effect(engine, "mail:1", {}, owner="j", redelivered=True, lease_s=60) as again:
+        assert again.result == {"outcome": "sent"}
+
+
+def test_a_commit_whose_answer_was_lost_counts_once(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    commit = idempotency.Effect._commit
+
+    def lost(self: idempotency.Effect, result: object, also: object) -> None:
+        commit(self, result, also)  # type: ignore[arg-type]
+        if len(written) == 1:
+            monkeypatch.setattr(idempotency.Effect, "_commit", commit)
+            raise sa.exc.OperationalError("COMMIT", None, Exception("the answer got lost"))
+
+    monkeypatch.setattr(idempotency.Effect, "_commit", lost)
+    with effect(engine, "charge:1", {}, owner="j", redelivered=False, lease_s=60) as claimed:
+        claimed.done({"outcome": "succeeded"}, also=lambda _connection: written.append(1))
+    assert written == [1]
+    assert claimed.already_done

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from workerpool_worker.runtime.database import insert_once, metadata
 from workerpool_worker.runtime.errors import EffectBusyError, EffectMismatchError
@@ -46,6 +47,9 @@ effects = sa.Table(
 )
 
 Result = dict[str, Any]
+
+_COMMIT_AGAIN_S = 10.0
+_COMMIT_EVERY_S = 0.2
 
 LEFT_ALONE_S = 30.0
 """How long an effect that somebody began is left to them, although their worker seems to be gone, where the outside
@@ -70,16 +74,37 @@ class Effect:
     def done(self, result: Result, also: Callable[[sa.Connection], None] | None = None) -> Result:
         """Commit that it happened, together with what `also` writes.
 
+        A database that refuses for a moment is asked again for ten seconds: it has happened, and whoever does not
+        know would do it again.
+
         Raises:
             EffectBusyError: another attempt has taken the effect over; its answer is the one that counts.
         """
+        give_up_at = time.monotonic() + _COMMIT_AGAIN_S
+        while True:
+            try:
+                self._commit(result, also)
+            except exc.OperationalError:
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(_COMMIT_EVERY_S)
+            else:
+                self.result = result
+                return result
+
+    def _commit(self, result: Result, also: Callable[[sa.Connection], None] | None) -> None:
         with self._engine.begin() as connection:
+            # A commit whose answer got lost has been made: then nothing is left to be finished, and nobody took over.
             if not _finish(connection, self.key, self.token, result):
+                if self._is_done(connection, result):
+                    return
                 raise EffectBusyError(f"{self.key}: taken over by another attempt")
             if also is not None:
                 also(connection)
-        self.result = result
-        return result
+
+    def _is_done(self, connection: sa.Connection, result: Result) -> bool:
+        row = _read(connection, self.key)
+        return bool(row.state == "done" and row.token == self.token and json.loads(row.result) == result)
 
 
 @contextmanager
