@@ -145,7 +145,7 @@ def _print_rates(runs: Mapping[tuple[int, Contender], Sequence[Run]]) -> None:
 
 
 def _median(runs: Sequence[Run], name: str) -> float:
-    return statistics.median(getattr(run, name) for run in runs)
+    return float(statistics.median(getattr(run, name) for run in runs))
 
 
 def _print_commands(runs: Mapping[tuple[int, Contender], Sequence[Run]], concurrency: int) -> None:

@@ -21,6 +21,8 @@ from tests.torture.session import NotDoneError, Session
 from tests.torture.world import World, world
 
 _STUCK_AFTER_S = 120.0
+_TRICKLE = 0.2
+"""How likely a job is sent in a turn, of which there are some twenty a second."""
 
 
 def main() -> int:
@@ -63,6 +65,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=2, help="jobs at a time in each of them")
     parser.add_argument("--only", nargs="+", choices=[one.name for one in Harm], help="nothing but this harm")
     parser.add_argument("--without", nargs="+", choices=[one.name for one in Harm], default=[], help="not this harm")
+    parser.add_argument(
+        "--trickle", action="store_true", help="a job now and then: the workers are idle most of the time"
+    )
     parser.add_argument("--folder", help="where the evidence goes; must not exist")
     parser.add_argument("--keep", action="store_true", help="keep the evidence although everything held")
     return parser.parse_args()
@@ -99,7 +104,10 @@ def _torture(session: Session, options: argparse.Namespace) -> None:
     next_s = time.monotonic() + 3
     while time.monotonic() < ends_s:
         session.turn()
-        session.feed(batch=session.dice.randint(5, 80))
+        if not options.trickle:
+            session.feed(batch=session.dice.randint(5, 80))
+        elif session.dice.random() < _TRICKLE:
+            session.feed(batch=1)
         if time.monotonic() > next_s:
             session.chaos.any(among)
             next_s = time.monotonic() + session.chaos.dice.expovariate(1 / options.every)

@@ -16,14 +16,14 @@ from tests.torture.world import world
 
 HARM = (
     (Harm.KILL_WORKER,) * 3
-    + (Harm.KILL_CHILD,) * 4
+    + (Harm.KILL_CHILD,) * 3
     + (Harm.STOP,) * 3
     + (Harm.KILL_CLIENTS,) * 3
     + (Harm.CUT,) * 3
     + (Harm.STALL,) * 3
     + (Harm.KILL_REDIS,) * 3
     + (Harm.END_REDIS,) * 3
-    + (Harm.SCALE,) * 4
+    + (Harm.SCALE,) * 3
 )
 CONCURRENCY = 2
 _WITHOUT = frozenset({Kind.CRASH_WORKER})  # it takes a minute to die as often as it may
