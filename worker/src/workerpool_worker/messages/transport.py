@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from workerpool_worker.messages import delayed, scripts, wire
@@ -105,7 +106,14 @@ class Channel(_Base):  # type: ignore[misc]
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client; it takes its connection from the channel's pool for each command and gives it back."""
+        """A client; it takes its connection from the channel's pool for each command and gives it back.
+
+        Raises:
+            redis.exceptions.ConnectionError: the channel's connection was closed for good. kombu and Celery know what
+                to do with that; a pool cannot be made any more, and the error of trying would end the worker.
+        """
+        if client is None and getattr(self.connection, "client", None) is None:
+            raise RedisConnectionError("the connection is closed")
         if client is None and (self._kept is None or self._kept.connection_pool is not self._pool):
             # The pool is made anew after a connection was lost.
             self._kept = self._create_client()
