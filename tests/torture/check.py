@@ -32,7 +32,12 @@ def verdict(sent: Sent, found: Found) -> list[Check]:
         _rows(sent, found),
         _residue(found),
         _claims(sent, found),
-        Check(name="workers ended only when told to", looked_at=len(found.ended_badly), wrong=found.ended_badly),
+        Check(
+            name="workers ended only when told to",
+            looked_at=found.workers,
+            wrong=found.ended_badly,
+            note=f"{found.ended_by_celery} by faults of Celery's own" if found.ended_by_celery else "",
+        ),
     ]
 
 

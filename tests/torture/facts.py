@@ -50,7 +50,9 @@ class Found:
     outbox: int
     states: Mapping[str, str]
     asked: Mapping[str, str]
+    workers: int
     ended_badly: tuple[str, ...]
+    ended_by_celery: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ import psutil
 
 COMMAND = str(Path(sys.executable).with_name("workerpool-worker"))
 GRACE_S = 12.0
-_NOT_STARTED = b"Could not start worker processes"
+# Both of Celery's event loop: a child that died just before it ran, at the start or after a lost connection.
+_FAULTS_OF_CELERY = (b"Could not start worker processes", b"file descriptor is None")
 _DEAD = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
@@ -72,8 +73,8 @@ class Fleet:
     started: int = 0
     ended_badly: list[str] = field(default_factory=list)
     """Workers that ended though nobody ended them, or with a status other than 0 after SIGTERM."""
-    not_started: int = 0
-    """Workers that ended by themselves because a child was killed before they were up; Celery has it so."""
+    ended_by_celery: int = 0
+    """Workers that ended by themselves, by a fault of Celery's own that a platform mends with another worker."""
     _remains: list[tuple[float, Worker]] = field(default_factory=list)
     _expected_gone: set[int] = field(default_factory=set)
 
@@ -125,8 +126,8 @@ class Fleet:
         # A job that kills its worker looks like this too.
         by_a_job = harmful_jobs and status == -signal.SIGKILL
         log = worker.log.read_bytes()
-        if status == 1 and _NOT_STARTED in log:
-            self.not_started += 1
+        if status == 1 and any(fault in log for fault in _FAULTS_OF_CELERY):
+            self.ended_by_celery += 1
         elif worker.leaving and status == -signal.SIGTERM and not log:
             pass  # told to leave before its interpreter had read a line
         elif worker.number not in self._expected_gone and not by_a_job and not (worker.leaving and status == 0):

@@ -182,5 +182,7 @@ class Session:
             outbox=self._database.rows("outbox"),
             states=states,
             asked={name: self._database.ask(world.client, name) for name in unsettled},
+            workers=world.fleet.started,
             ended_badly=tuple(world.fleet.ended_badly),
+            ended_by_celery=world.fleet.ended_by_celery,
         )
