@@ -8,9 +8,9 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
-from workerpool_worker.runtime import metrics, startup
-from workerpool_worker.runtime.exposition import Exposition
-from workerpool_worker.runtime.shared_page import SharedPage
+from workerpool_worker.monitoring import metrics, startup
+from workerpool_worker.monitoring.exposition import Exposition
+from workerpool_worker.monitoring.shared_page import SharedPage
 from workerpool_worker.settings import load_settings
 
 QUEUES = ("email", "order", "payment", "sms", "maintenance")

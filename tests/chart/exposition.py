@@ -13,9 +13,9 @@ from tests.unit.report.records import AWAY, EMAIL, make_record
 from workerpool_operator.core.decision import Reason
 from workerpool_operator.kube.server import Server
 from workerpool_operator.report.prometheus import Metrics
-from workerpool_worker.runtime import startup
-from workerpool_worker.runtime.exposition import Exposition
-from workerpool_worker.runtime.metrics_store import Store
+from workerpool_worker.monitoring import startup
+from workerpool_worker.monitoring.exposition import Exposition
+from workerpool_worker.monitoring.metrics_store import Store
 from workerpool_worker.settings import load_settings
 
 # what Prometheus adds to every sample: its own two, the Prometheus Operator's, and the chart's relabeling

@@ -16,9 +16,9 @@ from typing import Any
 
 from celery import Celery
 
+from workerpool_worker.broker.connect import client_for
 from workerpool_worker.effects import EffectsReader
 from workerpool_worker.producer import Producer
-from workerpool_worker.runtime.broker import client_for
 from workerpool_worker.settings.broker import BrokerSettings
 
 COMMAND = str(Path(sys.executable).with_name("workerpool-worker"))

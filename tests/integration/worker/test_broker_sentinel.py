@@ -13,10 +13,10 @@ from tests.integration.worker.bench import Bench, until
 from tests.support.sentinel import SentinelSet
 from tests.support.smtp import Mailbox
 from tests.support.tls import TlsFront, TlsProxy
+from workerpool_worker.broker.connect import client_for
 from workerpool_worker.jobs.orders.stock import set_stock
 from workerpool_worker.models import Email, Order, OrderLine, Payment
 from workerpool_worker.producer import BrokerUnreachableError, Producer
-from workerpool_worker.runtime.broker import client_for
 from workerpool_worker.runtime.database import make_engine
 from workerpool_worker.settings.broker import BrokerSettings
 

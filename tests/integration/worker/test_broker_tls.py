@@ -13,10 +13,10 @@ from tests.integration.worker.bench import Bench, until
 from tests.support.smtp import Mailbox
 from tests.support.tls import TlsFront, TlsProxy
 from workerpool_operator.local.redis_server import RedisServer
+from workerpool_worker.broker.connect import client_for
+from workerpool_worker.broker.errors import reason
 from workerpool_worker.models import Email
 from workerpool_worker.producer import BrokerUnreachableError, Producer
-from workerpool_worker.runtime.broker import client_for
-from workerpool_worker.runtime.broker_errors import reason
 from workerpool_worker.settings.broker import BrokerSettings
 
 pytestmark = pytest.mark.integration

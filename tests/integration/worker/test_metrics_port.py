@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from tests.integration.worker.bench import until
-from workerpool_worker.runtime import health as health_module
-from workerpool_worker.runtime.shared_page import SharedPage
+from workerpool_worker.monitoring import health as health_module
+from workerpool_worker.monitoring.shared_page import SharedPage
 
 pytestmark = pytest.mark.integration
 

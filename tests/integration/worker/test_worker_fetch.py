@@ -10,8 +10,8 @@ from redis.exceptions import ResponseError
 
 from tests.integration.worker.bench import Bench, until
 from tests.support.smtp import Mailbox
-from workerpool_worker.messages.fetch import FETCH
 from workerpool_worker.models import Email, Payment
+from workerpool_worker.parent.fetch import FETCH
 
 pytestmark = pytest.mark.integration
 

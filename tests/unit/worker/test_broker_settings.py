@@ -9,7 +9,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerpool_worker.runtime.broker import connection_options
+from workerpool_worker.broker.connect import connection_options
 from workerpool_worker.settings import SettingsError, load_settings, without_password
 from workerpool_worker.settings.broker import BrokerSettings
 from workerpool_worker.settings.broker_url import BrokerUrl, parse_broker_url

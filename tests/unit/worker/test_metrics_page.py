@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workerpool_worker.runtime.shared_page import SharedPage
+from workerpool_worker.monitoring.shared_page import SharedPage
 
 pytestmark = pytest.mark.unit
 

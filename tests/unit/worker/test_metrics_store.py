@@ -12,10 +12,10 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from workerpool_worker.runtime import metrics, startup
-from workerpool_worker.runtime.exposition import Exposition
-from workerpool_worker.runtime.metrics_store import DURATION_BUCKETS_S, UNKNOWN, WAIT_BUCKETS_S, Store
-from workerpool_worker.runtime.shared_page import SharedPage
+from workerpool_worker.monitoring import metrics, startup
+from workerpool_worker.monitoring.exposition import Exposition
+from workerpool_worker.monitoring.metrics_store import DURATION_BUCKETS_S, UNKNOWN, WAIT_BUCKETS_S, Store
+from workerpool_worker.monitoring.shared_page import SharedPage
 from workerpool_worker.settings import load_settings
 
 pytestmark = pytest.mark.unit

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from workerpool_worker.runtime import logs, startup
-from workerpool_worker.runtime.capabilities import Part, Report
+from workerpool_worker.monitoring import logs, startup
+from workerpool_worker.monitoring.capabilities import Part, Report
 from workerpool_worker.settings import Settings, load_settings
 
 pytestmark = pytest.mark.unit

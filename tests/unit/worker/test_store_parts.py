@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import workerpool_worker.store.schema as schema_module
-from workerpool_worker.cli_jobs import as_lines, as_object
+from workerpool_worker.commands.jobs import as_lines, as_object
 from workerpool_worker.settings import SettingsError, load_settings
 from workerpool_worker.store import migrations
 from workerpool_worker.store.places import Place, Search, names

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workerpool_worker.app import create_app
-from workerpool_worker.runtime.delivery import delivery_config, transport_options
+from workerpool_worker.parent.delivery import delivery_config, transport_options
 from workerpool_worker.settings import load_settings
 
 pytestmark = pytest.mark.unit

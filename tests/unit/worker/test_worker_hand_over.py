@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workerpool_worker.messages.fetch import SafeFetch
+from workerpool_worker.parent.fetch import SafeFetch
 
 pytestmark = pytest.mark.unit
 

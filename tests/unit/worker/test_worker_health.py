@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workerpool_worker.runtime.health import STALE_S, STARTING_S, health, readiness
+from workerpool_worker.monitoring.health import STALE_S, STARTING_S, health, readiness
 
 pytestmark = pytest.mark.unit
 

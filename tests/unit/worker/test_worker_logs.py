@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from workerpool_worker.runtime import logs, process
-from workerpool_worker.runtime.redaction import Redaction, secrets_of
+from workerpool_worker.monitoring import logs
+from workerpool_worker.monitoring.redaction import Redaction, secrets_of
+from workerpool_worker.runtime import process
 from workerpool_worker.settings import SettingRow, Settings, load_settings, settings_table
 
 pytestmark = pytest.mark.unit

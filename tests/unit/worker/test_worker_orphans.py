@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerpool_worker.messages.recovery import LEASE_S, Lease, Orphans, find_orphans
+from workerpool_worker.parent.recovery import LEASE_S, Lease, Orphans, find_orphans
 
 pytestmark = pytest.mark.unit
 

@@ -11,9 +11,10 @@ from workerpool_worker.jobs.email.addresses import checked_address
 from workerpool_worker.jobs.orders.invoice import render_invoice
 from workerpool_worker.messages import headers
 from workerpool_worker.models import Order, OrderLine
-from workerpool_worker.runtime import errors, outcomes
+from workerpool_worker.monitoring import outcomes
+from workerpool_worker.monitoring.logs import JsonLines, TextLines
+from workerpool_worker.runtime import errors
 from workerpool_worker.runtime.errors import MailRefusedError
-from workerpool_worker.runtime.logs import JsonLines, TextLines
 
 pytestmark = pytest.mark.unit
 

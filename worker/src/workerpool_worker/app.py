@@ -8,16 +8,16 @@ from celery import Celery, signals
 
 from workerpool_worker import tasks
 from workerpool_worker.messages import headers
-from workerpool_worker.messages.dead_letter_count import DeadLetterCountStep
-from workerpool_worker.messages.fetch import FetchStep
-from workerpool_worker.messages.promote import PromoteStep
-from workerpool_worker.messages.recovery import RecoveryStep
-from workerpool_worker.runtime import logs
-from workerpool_worker.runtime.delivery import delivery_config, pool_key
-from workerpool_worker.runtime.drain import DrainStep
-from workerpool_worker.runtime.failed_hooks import failed_hooks
-from workerpool_worker.runtime.heartbeat import Heartbeat, HeartbeatStep
-from workerpool_worker.runtime.metrics import MetricsStep
+from workerpool_worker.monitoring import logs
+from workerpool_worker.monitoring.metrics import MetricsStep
+from workerpool_worker.parent.dead_letter_count import DeadLetterCountStep
+from workerpool_worker.parent.delivery import delivery_config, pool_key
+from workerpool_worker.parent.drain import DrainStep
+from workerpool_worker.parent.failed_hooks import failed_hooks
+from workerpool_worker.parent.fetch import FetchStep
+from workerpool_worker.parent.heartbeat import Heartbeat, HeartbeatStep
+from workerpool_worker.parent.promote import PromoteStep
+from workerpool_worker.parent.recovery import RecoveryStep
 from workerpool_worker.schedules.step import ScheduleStep
 from workerpool_worker.settings import Settings, load_settings
 

@@ -46,9 +46,9 @@ def main() -> None:
 def run(queues: str | None, concurrency: int | None) -> None:
     """Consume jobs until SIGTERM; this process is Celery's main process."""
     settings = settings_or_fail(queues=queues, concurrency=concurrency)
-    from workerpool_worker.job_commands import jobs_or_fail
-    from workerpool_worker.runtime.health import PortError
-    from workerpool_worker.runtime.run import run_worker
+    from workerpool_worker.commands.tasks import jobs_or_fail
+    from workerpool_worker.monitoring.health import PortError
+    from workerpool_worker.parent.run import run_worker
 
     jobs_or_fail(settings)
     try:
@@ -130,10 +130,10 @@ def on_database(settings: Settings) -> Iterator[Engine]:
 
 
 def _add_commands() -> None:
-    from workerpool_worker.cli_jobs import jobs, migrate
-    from workerpool_worker.dead_letter_commands import dead_letters
-    from workerpool_worker.enqueue import enqueue
-    from workerpool_worker.job_commands import enqueue_job, tasks
+    from workerpool_worker.commands.dead_letters import dead_letters
+    from workerpool_worker.commands.enqueue import enqueue
+    from workerpool_worker.commands.jobs import jobs, migrate
+    from workerpool_worker.commands.tasks import enqueue_job, tasks
     from workerpool_worker.outbox.command import relay
     from workerpool_worker.schedules.command import schedules
 

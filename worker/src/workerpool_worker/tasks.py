@@ -1,7 +1,7 @@
 """The Celery tasks: one thin shell around every job, made from one table (`registry`).
 
 A job's code is imported when it first runs (or by `preload` in a fresh child), never by the parent process. A try that
-does not end well is judged here, in the child; the parent moves the message (`messages.request`).
+does not end well is judged here, in the child; the parent moves the message (`parent.request`).
 """
 
 # ruff: noqa: PLC0415 - the parent process starts without SQLAlchemy and the jobs' code; only children load them
@@ -18,8 +18,8 @@ from celery import Task, signals
 
 from workerpool_worker.messages import headers
 from workerpool_worker.messages.history import History
+from workerpool_worker.monitoring import logs, outcomes
 from workerpool_worker.registry import JobSpec, all_jobs
-from workerpool_worker.runtime import logs, outcomes
 from workerpool_worker.runtime.errors import TransientError
 from workerpool_worker.runtime.retry import judge
 from workerpool_worker.runtime.verdict import NotDoneError, not_done
@@ -59,8 +59,8 @@ def preload(settings: Settings) -> None:
 def _task(spec: JobSpec, settings: Settings) -> Task[..., Any]:
     class JobTask(Task):  # type: ignore[type-arg]
         name = spec.message.task
-        Request = "workerpool_worker.messages.request:PoolRequest"
-        Strategy = "workerpool_worker.messages.strategy:strategy"
+        Request = "workerpool_worker.parent.request:PoolRequest"
+        Strategy = "workerpool_worker.parent.strategy:strategy"
         # What a child says is in the exception it raises; nothing is published by Celery itself.
         max_retries = None
 

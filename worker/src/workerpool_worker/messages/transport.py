@@ -21,8 +21,8 @@ from kombu.transport import virtual
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from workerpool_worker.broker.channel import BrokerChannel, BrokerTransport
 from workerpool_worker.messages import delayed, scripts, wire
-from workerpool_worker.runtime.broker_channel import BrokerChannel, BrokerTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,11 +27,11 @@ def relay(*, once: bool) -> None:
     settings = settings_or_fail()
     if settings.jobs_mode != "queue":
         fail(f"JOBS_MODE: the relay puts jobs into Redis: set queue, or nothing (got {settings.jobs_mode!r})", 2)
+    from workerpool_worker.monitoring import logs
     from workerpool_worker.outbox.process import keep_going
     from workerpool_worker.outbox.relay import Relay
+    from workerpool_worker.parent.heartbeat import Heartbeat
     from workerpool_worker.producer import BrokerUnreachableError, Producer
-    from workerpool_worker.runtime import logs
-    from workerpool_worker.runtime.heartbeat import Heartbeat
 
     logs.configure(settings)
     log = logging.getLogger("workerpool_worker.outbox")

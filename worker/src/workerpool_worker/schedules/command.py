@@ -39,8 +39,8 @@ def schedules(forget: str | None) -> None:
     settings = settings_or_fail()
     from redis.exceptions import RedisError
 
-    from workerpool_worker.runtime.broker import client_for
-    from workerpool_worker.runtime.broker_errors import reason
+    from workerpool_worker.broker.connect import client_for
+    from workerpool_worker.broker.errors import reason
     from workerpool_worker.schedules import occurrences
 
     try:

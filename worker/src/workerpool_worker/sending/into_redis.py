@@ -21,9 +21,9 @@ from kombu import Queue
 from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # new in kombu 5.7
 from redis.exceptions import RedisError
 
+from workerpool_worker.broker.connect import connection_options
+from workerpool_worker.broker.errors import reason
 from workerpool_worker.messages.headers import CORRELATION_ID, ENQUEUED_AT
-from workerpool_worker.runtime.broker import connection_options
-from workerpool_worker.runtime.broker_errors import reason
 from workerpool_worker.sending.errors import BrokerUnreachableError
 from workerpool_worker.sending.outgoing import Outgoing
 from workerpool_worker.settings.broker import BrokerSettings

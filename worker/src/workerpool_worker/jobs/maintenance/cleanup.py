@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from workerpool_worker.broker.connect import client_for
 from workerpool_worker.jobs.maintenance.messages import CleanUp
 from workerpool_worker.jobs.maintenance.recover import run_steps
 from workerpool_worker.messages.dead_letters import DeadLetters
 from workerpool_worker.messages.settle import keep_of
-from workerpool_worker.runtime.broker import client_for
 from workerpool_worker.runtime.context import JobContext, Outcome
 from workerpool_worker.store.retention import DAY_S
 from workerpool_worker.store.retention import clean_up as clean_database

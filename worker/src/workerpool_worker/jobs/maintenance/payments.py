@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from workerpool_worker.broker.connect import client_for
 from workerpool_worker.jobs.maintenance.whereabouts import look_for
 from workerpool_worker.jobs.orders.tables import orders
 from workerpool_worker.jobs.payments.books import provider_charges
 from workerpool_worker.models import Payment, Verify
-from workerpool_worker.runtime.broker import client_for
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import reading
 from workerpool_worker.runtime.idempotency import effects

@@ -8,12 +8,12 @@ from dataclasses import asdict
 
 from redis.exceptions import RedisError
 
+from workerpool_worker.broker.connect import client_for
+from workerpool_worker.broker.errors import reason
 from workerpool_worker.jobs.email.render import render
 from workerpool_worker.jobs.maintenance.figures import Day, of_database, of_redis
 from workerpool_worker.jobs.maintenance.messages import Report
 from workerpool_worker.models import Email
-from workerpool_worker.runtime.broker import client_for
-from workerpool_worker.runtime.broker_errors import reason
 from workerpool_worker.runtime.context import JobContext, Outcome
 from workerpool_worker.runtime.errors import PermanentError, TransientError
 from workerpool_worker.runtime.idempotency import once_in_transaction

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from workerpool_worker.broker.connect import client_for
 from workerpool_worker.jobs.maintenance.whereabouts import look_for
 from workerpool_worker.messages.letters import Letter
-from workerpool_worker.runtime.broker import client_for
 from workerpool_worker.runtime.context import JobContext
 from workerpool_worker.runtime.database import reading
 from workerpool_worker.store.jobs import ended

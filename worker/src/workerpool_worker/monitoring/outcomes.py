@@ -9,7 +9,7 @@ from typing import Any
 
 from workerpool_worker.messages import wire
 from workerpool_worker.messages.headers import CORRELATION_ID, DUE_AT, ENQUEUED_AT
-from workerpool_worker.runtime import metrics
+from workerpool_worker.monitoring import metrics
 from workerpool_worker.runtime.limits import RateLimit
 
 _log = logging.getLogger("workerpool_worker.jobs")

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from workerpool_worker.monitoring.redaction import Redaction, secrets_of
 from workerpool_worker.runtime.process import is_child
-from workerpool_worker.runtime.redaction import Redaction, secrets_of
 
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from workerpool_worker.enqueue_options import How, with_how
+from workerpool_worker.commands.enqueue_options import How, with_how
 
 if TYPE_CHECKING:
     from workerpool_worker.models import Job
@@ -46,7 +46,7 @@ def tasks(*, check: bool) -> None:
 def enqueue_job(*, how: How, task: str, fields: tuple[str, ...], business_id: str | None, file: TextIO | None) -> None:
     """Any job, by the name of its task: `enqueue job catalogue.sync --id mon feed_url=https://…`."""
     from workerpool_worker.cli import fail, settings_or_fail
-    from workerpool_worker.enqueue import checked, said, sent
+    from workerpool_worker.commands.enqueue import checked, said, sent
 
     settings = settings_or_fail()
     spec = _spec_or_fail(settings, task)

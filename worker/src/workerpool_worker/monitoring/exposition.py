@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from workerpool_worker.runtime.metrics_store import DURATION_BUCKETS_S, WAIT_BUCKETS_S
+from workerpool_worker.monitoring.metrics_store import DURATION_BUCKETS_S, WAIT_BUCKETS_S
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from celery import bootsteps
 from celery.worker import state
 
-from workerpool_worker.runtime.metrics_store import Store
-from workerpool_worker.runtime.shared_page import SharedPage
+from workerpool_worker.monitoring.metrics_store import Store
+from workerpool_worker.monitoring.shared_page import SharedPage
 
 Outcome = Literal["completed", "failed", "retried", "deferred", "lost", "dead"]
 

@@ -10,7 +10,7 @@ from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDoma
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-from workerpool_worker.runtime.broker_errors import denied, reason
+from workerpool_worker.broker.errors import denied, reason
 from workerpool_worker.settings.broker_url import BrokerUrl, place
 
 _IN_SCRIPT = "ACL failure in script"

@@ -19,7 +19,7 @@ _log = logging.getLogger("workerpool_worker.delayed")
 class PromoteStep(bootsteps.StartStopStep):
     """Looks, and looks again when the next job comes due."""
 
-    requires = ("workerpool_worker.messages.fetch:FetchStep",)
+    requires = ("workerpool_worker.parent.fetch:FetchStep",)
 
     def __init__(self, c: Any, **kwargs: Any) -> None:
         super().__init__(c, **kwargs)

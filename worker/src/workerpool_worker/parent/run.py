@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from celery import signals
 
-from workerpool_worker.runtime import health, logs, process
-from workerpool_worker.runtime.shared_page import SharedPage
+from workerpool_worker.monitoring import health, logs
+from workerpool_worker.monitoring.shared_page import SharedPage
+from workerpool_worker.runtime import process
 
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
@@ -40,8 +41,8 @@ def run_worker(settings: Settings) -> int:
     warnings.filterwarnings("ignore", message=".*superuser privileges.*")
     warnings.filterwarnings("ignore", message=".*specified gid or egid was not found.*")
     from workerpool_worker.app import create_app
-    from workerpool_worker.runtime import metrics, startup
-    from workerpool_worker.runtime.heartbeat import heartbeat_of
+    from workerpool_worker.monitoring import metrics, startup
+    from workerpool_worker.parent.heartbeat import heartbeat_of
 
     app = create_app(settings)
     heartbeat_of(app).begin()

@@ -9,12 +9,12 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
+from workerpool_worker.broker.errors import reason
 from workerpool_worker.messages import wire
 from workerpool_worker.messages.ending import Cause
 from workerpool_worker.messages.history import History
-from workerpool_worker.runtime import metrics, outcomes
-from workerpool_worker.runtime.broker_errors import reason
-from workerpool_worker.runtime.heartbeat import heartbeat_of
+from workerpool_worker.monitoring import metrics, outcomes
+from workerpool_worker.parent.heartbeat import heartbeat_of
 
 _log = logging.getLogger("workerpool_worker.broker")
 _SECONDS_BETWEEN_LINES = 10.0

@@ -183,8 +183,8 @@ def _status(engine: Any, settings: Settings, job_id: str) -> tuple[JobStatus, st
     """The status, and what is wrong with Redis."""
     from redis.exceptions import RedisError
 
-    from workerpool_worker.runtime.broker import client_for
-    from workerpool_worker.runtime.broker_errors import reason
+    from workerpool_worker.broker.connect import client_for
+    from workerpool_worker.broker.errors import reason
     from workerpool_worker.store.status import status
 
     try:

@@ -13,8 +13,8 @@ from typing import Any
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import NoPermissionError
 
-from workerpool_worker.runtime.broker_connections import connection_class, parameters, pool_for
-from workerpool_worker.runtime.broker_errors import reason
+from workerpool_worker.broker.connections import connection_class, parameters, pool_for
+from workerpool_worker.broker.errors import reason
 from workerpool_worker.settings.broker_url import BrokerUrl
 
 _SECONDS_BETWEEN_LINES = 60.0

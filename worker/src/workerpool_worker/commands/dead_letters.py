@@ -160,10 +160,10 @@ def _store() -> Iterator[DeadLetters]:
     """The letters of the broker; what goes wrong with it ends the command with one line."""
     from redis.exceptions import RedisError
 
+    from workerpool_worker.broker.connect import client_for
+    from workerpool_worker.broker.errors import reason
     from workerpool_worker.cli import settings_or_fail
     from workerpool_worker.messages.dead_letters import DeadLetters
-    from workerpool_worker.runtime.broker import client_for
-    from workerpool_worker.runtime.broker_errors import reason
 
     settings = settings_or_fail()
     client = client_for(settings)

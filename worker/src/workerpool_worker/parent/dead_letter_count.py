@@ -8,7 +8,7 @@ from typing import Any
 from celery import bootsteps
 
 from workerpool_worker.messages import keys
-from workerpool_worker.runtime import metrics
+from workerpool_worker.monitoring import metrics
 
 EVERY_S = 10.0
 

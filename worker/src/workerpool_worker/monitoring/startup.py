@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 import celery
 
+from workerpool_worker.monitoring.capabilities import Part, Report
 from workerpool_worker.registry import BUNDLED, registered
-from workerpool_worker.runtime.capabilities import Part, Report
 from workerpool_worker.settings import Settings
 
 _log = logging.getLogger("workerpool_worker")

@@ -12,7 +12,7 @@ import click
 from pydantic import ValidationError
 
 from workerpool_worker import models
-from workerpool_worker.enqueue_options import How, with_how
+from workerpool_worker.commands.enqueue_options import How, with_how
 from workerpool_worker.settings import Settings
 
 _Command = Callable[..., Any]
@@ -205,8 +205,8 @@ def checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
 def sent(settings: Settings, jobs: list[models.Job], how: How = _NOW) -> float:
     """Send them all, as JOBS_MODE says; the seconds it took. What goes wrong ends the command with one line."""
     from workerpool_worker.cli import fail
+    from workerpool_worker.monitoring import logs
     from workerpool_worker.producer import BrokerUnreachableError, Producer
-    from workerpool_worker.runtime import logs
     from workerpool_worker.runtime.errors import JobError
 
     if settings.jobs_mode != "queue":

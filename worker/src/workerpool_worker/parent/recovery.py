@@ -29,8 +29,8 @@ from celery import bootsteps
 
 from workerpool_worker.messages import wire
 from workerpool_worker.messages.ending import Cause, Endings, Loss
-from workerpool_worker.runtime import outcomes
-from workerpool_worker.runtime.drain import held_tags
+from workerpool_worker.monitoring import outcomes
+from workerpool_worker.parent.drain import held_tags
 
 LEASE_S = 6.0
 TICK_S = 2.0
@@ -191,7 +191,7 @@ class Recovery:
 class RecoveryStep(bootsteps.StartStopStep):
     """Runs the recovery from the consumer's event loop. Set `holders_key` on the app to turn it on."""
 
-    requires = ("workerpool_worker.messages.fetch:FetchStep",)
+    requires = ("workerpool_worker.parent.fetch:FetchStep",)
 
     def __init__(self, c: Any, **kwargs: Any) -> None:
         super().__init__(c, **kwargs)

@@ -17,7 +17,8 @@ from redis.exceptions import ResponseError
 from workerpool_worker.messages import wire
 from workerpool_worker.messages.headers import DUE_AT
 from workerpool_worker.messages.transport import SOON_S
-from workerpool_worker.runtime import limits, outcomes
+from workerpool_worker.monitoring import outcomes
+from workerpool_worker.parent import limiter
 from workerpool_worker.runtime.limits import RateLimit
 
 Handler = Callable[..., Any]
@@ -40,7 +41,7 @@ def strategy(task: Any, app: Any, consumer: Any) -> Handler:
         wanted = task.workerpool_limits(wire.queue_of(payload))
         if wanted:
             history = wire.history_of(payload)
-            if not history.slot_s or now_s - history.slot_s > limits.LATE_S:
+            if not history.slot_s or now_s - history.slot_s > limiter.LATE_S:
                 wait_s = _wait_s(channel, wanted)
                 if wait_s is None:
                     channel.endings.put_off(payload, history, due_s=now_s + _ASK_AGAIN_S)
@@ -63,7 +64,7 @@ def _wait_s(channel: Any, wanted: Sequence[RateLimit]) -> float | None:
     """Seconds until a job may run. None where Redis cannot say (it is full): that is no yes."""
     try:
         with channel.conn_or_acquire() as client:
-            return limits.take(client, wanted)
+            return limiter.take(client, wanted)
     except ResponseError as error:
         _log.warning("cannot ask for the rate limit: %s; asking again", error)
         return None

@@ -17,7 +17,7 @@ from celery.worker.state import task_ready
 from workerpool_worker.messages.ending import Cause, Endings, Loss
 from workerpool_worker.messages.history import History
 from workerpool_worker.messages.letters import LONGEST_TRACE
-from workerpool_worker.runtime import outcomes
+from workerpool_worker.monitoring import outcomes
 from workerpool_worker.runtime.verdict import NotDoneError
 
 _TOO_LONG = Cause(error="TimeLimitExceeded", text="not done within WORKERPOOL_HARD_TIME_LIMIT_SECONDS")

@@ -61,7 +61,7 @@ def client_for(settings: BrokerSettings, *, client_name: str = "workerpool-worke
     """
     import redis  # noqa: PLC0415 - a producer's process may never need it
 
-    from workerpool_worker.runtime.broker_connections import pool_for  # noqa: PLC0415
+    from workerpool_worker.broker.connections import pool_for  # noqa: PLC0415
 
     given = {
         "client_name": client_name,

@@ -29,7 +29,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
-from workerpool_worker.runtime.shared_page import SharedPage
+from workerpool_worker.monitoring.shared_page import SharedPage
 
 STALE_S = 60.0
 """Age of the heartbeat at which the event loop is taken to hang. A Redis that takes connections and never answers, or a
@@ -108,7 +108,7 @@ class Beside:
             return _text(*health(self._heartbeat, now_s=time.time(), started_s=self._worker_started_s))
 
         def metrics() -> Answer:
-            from workerpool_worker.runtime.exposition import CONTENT_TYPE, Exposition
+            from workerpool_worker.monitoring.exposition import CONTENT_TYPE, Exposition
 
             return HTTPStatus.OK, CONTENT_TYPE, Exposition(worker, self._heartbeat).render(self._page.read())
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu import Queue
 
-from workerpool_worker.runtime.broker import CONNECT_S, connection_options
+from workerpool_worker.broker.connect import CONNECT_S, connection_options
 
 if TYPE_CHECKING:
     from workerpool_worker.settings import Settings
@@ -87,8 +87,8 @@ def _running(settings: Settings) -> dict[str, Any]:
     return {
         # Explicit: Celery's default is the number of the host's cores, whatever the container may use.
         "worker_concurrency": settings.concurrency,
-        "worker_pool": "prefork",
-        "worker_consumer": "workerpool_worker.runtime.consumer:PoolConsumer",
+        "worker_pool": "workerpool_worker.parent.children:ChildPool",
+        "worker_consumer": "workerpool_worker.parent.consumer:PoolConsumer",
         # A bound on what a leak can take. A fresh child costs 0.3 s of processor time: spread over many jobs.
         "worker_max_tasks_per_child": settings.max_jobs_per_child,
         # Looked at between two jobs only, so it is no limit but a leak's end. Celery counts in KiB.
@@ -98,7 +98,7 @@ def _running(settings: Settings) -> dict[str, Any]:
         # How long the result of a job whose child died may still come through the pipe; Celery waits 10 s.
         "worker_lost_wait": 1.0,
         # Celery's soft shutdown sleeps in the signal handler: no lease is renewed, no result read, no job
-        # acknowledged meanwhile. runtime/drain.py does the same from the running event loop.
+        # acknowledged meanwhile. parent/drain.py does the same from the running event loop.
         "worker_soft_shutdown_timeout": 0,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

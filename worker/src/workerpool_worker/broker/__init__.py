@@ -1,0 +1,1 @@
+"""The connection to Redis: addresses, TLS, Sentinels, and what is said when it cannot be used."""
