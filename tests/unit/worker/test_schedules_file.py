@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from workerpool_worker.schedules.command import table
+from workerpool_worker.commands.schedules import table
 from workerpool_worker.schedules.occurrences import Record
 from workerpool_worker.schedules.plan import Schedule
 from workerpool_worker.settings import Settings, SettingsError, load_settings

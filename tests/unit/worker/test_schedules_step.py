@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from workerpool_worker.parent.schedules import TICK_S, ScheduleStep
 from workerpool_worker.schedules import occurrences
 from workerpool_worker.schedules.occurrences import Kept
-from workerpool_worker.schedules.step import TICK_S, ScheduleStep
 from workerpool_worker.settings import load_settings
 
 pytestmark = pytest.mark.unit

@@ -18,7 +18,7 @@ from workerpool_worker.parent.fetch import FetchStep
 from workerpool_worker.parent.heartbeat import Heartbeat, HeartbeatStep
 from workerpool_worker.parent.promote import PromoteStep
 from workerpool_worker.parent.recovery import RecoveryStep
-from workerpool_worker.schedules.step import ScheduleStep
+from workerpool_worker.parent.schedules import ScheduleStep
 from workerpool_worker.settings import Settings, load_settings
 
 

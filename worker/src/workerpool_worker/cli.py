@@ -1,43 +1,28 @@
-"""The command line: `workerpool-worker run | enqueue | tasks | stock | invoice | settings`."""
+"""The command line: `workerpool-worker`. What is more than a few lines is a module of `commands`."""
 
 # ruff: noqa: PLC0415 - a command imports what it needs, so that none waits for what another needs
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
-from workerpool_worker.settings import Settings, SettingsError, load_settings, settings_table, without_password
+from workerpool_worker.commands.common import fail, on_database, settings_or_fail
+from workerpool_worker.settings import settings_table, without_password
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    pass
 
 _USAGE_ERROR = 2
-
-
-def fail(text: str, status: int = 1) -> NoReturn:
-    """End with one line on stderr."""
-    click.echo(f"workerpool-worker: {text}", err=True)
-    sys.exit(status)
-
-
-def settings_or_fail(**overrides: Any) -> Settings:
-    """The settings, or one line that names the variable, and status 2."""
-    try:
-        return load_settings(**overrides)
-    except SettingsError as error:
-        fail(str(error), _USAGE_ERROR)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="workerpool-worker")
 def main() -> None:
-    """The bundled WorkerPool worker: email, order and payment jobs."""
+    """The bundled WorkerPool worker: email, order and payment jobs, and yours."""
 
 
 @main.command()
@@ -48,7 +33,7 @@ def run(queues: str | None, concurrency: int | None) -> None:
     settings = settings_or_fail(queues=queues, concurrency=concurrency)
     from workerpool_worker.commands.tasks import jobs_or_fail
     from workerpool_worker.monitoring.health import PortError
-    from workerpool_worker.parent.run import run_worker
+    from workerpool_worker.run import run_worker
 
     jobs_or_fail(settings)
     try:
@@ -112,30 +97,13 @@ def invoice(order_id: str, output: str | None) -> None:
     click.echo(path)
 
 
-@contextmanager
-def on_database(settings: Settings) -> Iterator[Engine]:
-    """The database with its tables in place; what goes wrong with it ends the command with one line."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from workerpool_worker.runtime.database import engine_for
-    from workerpool_worker.store.schema import SchemaError
-
-    try:
-        yield engine_for(settings.database)
-    except SchemaError as error:
-        fail(f"{without_password(settings.database)}: {error}")
-    except (SQLAlchemyError, OSError, ImportError) as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        fail(f"cannot use the database {without_password(settings.database)}: {reason}; check DATABASE_URL")
-
-
 def _add_commands() -> None:
     from workerpool_worker.commands.dead_letters import dead_letters
     from workerpool_worker.commands.enqueue import enqueue
     from workerpool_worker.commands.jobs import jobs, migrate
+    from workerpool_worker.commands.relay import relay
+    from workerpool_worker.commands.schedules import schedules
     from workerpool_worker.commands.tasks import enqueue_job, tasks
-    from workerpool_worker.outbox.command import relay
-    from workerpool_worker.schedules.command import schedules
 
     enqueue.add_command(enqueue_job)
     main.add_command(dead_letters)

@@ -162,7 +162,7 @@ def _store() -> Iterator[DeadLetters]:
 
     from workerpool_worker.broker.connect import client_for
     from workerpool_worker.broker.errors import reason
-    from workerpool_worker.cli import settings_or_fail
+    from workerpool_worker.commands.common import settings_or_fail
     from workerpool_worker.messages.dead_letters import DeadLetters
 
     settings = settings_or_fail()
@@ -273,6 +273,6 @@ def _clock(moment_s: float) -> str:
 
 
 def _fail(text: str, status: int = 1) -> NoReturn:
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
 
     fail(text, status)

@@ -141,7 +141,7 @@ def refund(*, how: How, business_id: str, count: int, payment: str, amount: int 
 @click.option("--stock", is_flag=True, help="First see to it that there is enough of every article (DATABASE_URL).")
 def rush(*, name: str, orders: int, payments: int, welcomes: int, stock: bool) -> None:
     """A shop's rush: orders, payments and mails, mixed."""
-    from workerpool_worker.cli import fail, on_database, settings_or_fail
+    from workerpool_worker.commands.common import fail, on_database, settings_or_fail
     from workerpool_worker.rush import STOCK_EACH, Rush, pieces
 
     wanted = Rush(name=name, orders=orders, payments=payments, welcomes=welcomes)
@@ -163,7 +163,7 @@ def rush(*, name: str, orders: int, payments: int, welcomes: int, stock: bool) -
 
 
 def _line(text: str) -> dict[str, object]:
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
 
     sku, *numbers = text.split(":")
     if not sku or not 1 <= len(numbers) <= 2 or not all(number.isdigit() for number in numbers):  # noqa: PLR2004
@@ -173,7 +173,7 @@ def _line(text: str) -> dict[str, object]:
 
 
 def _send(how: How, count: int, business_id: str, make: Callable[[str], models.Job]) -> None:
-    from workerpool_worker.cli import settings_or_fail
+    from workerpool_worker.commands.common import settings_or_fail
 
     settings = settings_or_fail()
     ids = [business_id] if count == 1 else [f"{business_id}-{number}" for number in range(1, count + 1)]
@@ -193,7 +193,7 @@ def said(settings: Settings, jobs: list[models.Job], seconds: float) -> None:
 
 def checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
     """The jobs, or one line that names the field, and status 2."""
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
 
     try:
         return make()
@@ -204,7 +204,7 @@ def checked(make: Callable[[], list[models.Job]]) -> list[models.Job]:
 
 def sent(settings: Settings, jobs: list[models.Job], how: How = _NOW) -> float:
     """Send them all, as JOBS_MODE says; the seconds it took. What goes wrong ends the command with one line."""
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
     from workerpool_worker.monitoring import logs
     from workerpool_worker.producer import BrokerUnreachableError, Producer
     from workerpool_worker.runtime.errors import JobError

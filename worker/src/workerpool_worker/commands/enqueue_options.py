@@ -56,7 +56,7 @@ def with_how(command: _Command) -> _Command:
 
 
 def _due_at(in_: str | None, at: str | None) -> datetime | None:
-    from workerpool_worker.cli import fail  # noqa: PLC0415 - it imports this module
+    from workerpool_worker.commands.common import fail  # noqa: PLC0415 - it imports this module
 
     if in_ is not None and at is not None:
         fail("name --in or --at, not both", _USAGE_ERROR)

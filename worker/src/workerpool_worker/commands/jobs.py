@@ -45,7 +45,7 @@ def list_jobs(
 
     One that nobody has begun yet is in Redis only: `jobs show` finds it by its id.
     """
-    from workerpool_worker.cli import fail, on_database, settings_or_fail
+    from workerpool_worker.commands.common import fail, on_database, settings_or_fail
 
     settings = settings_or_fail()
     _say_if_off(settings)
@@ -72,7 +72,7 @@ def list_jobs(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(job_id: str, *, as_json: bool) -> None:
     """One job: what became of its tries, and where its message is."""
-    from workerpool_worker.cli import fail, on_database, settings_or_fail
+    from workerpool_worker.commands.common import fail, on_database, settings_or_fail
 
     settings = settings_or_fail()
     _say_if_off(settings)
@@ -89,7 +89,7 @@ def show(job_id: str, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
 def counts(*, as_json: bool) -> None:
     """How many jobs there are in each state, by queue."""
-    from workerpool_worker.cli import on_database, settings_or_fail
+    from workerpool_worker.commands.common import on_database, settings_or_fail
 
     settings = settings_or_fail()
     _say_if_off(settings)
@@ -113,7 +113,7 @@ def counts(*, as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Change nothing; status 1 where something is to be done.")
 def migrate(*, check: bool) -> None:
     """Bring the database's tables (DATABASE_URL) to this version. Workers do it by themselves when they start."""
-    from workerpool_worker.cli import fail, on_database, settings_or_fail
+    from workerpool_worker.commands.common import fail, on_database, settings_or_fail
 
     settings = settings_or_fail()
     from workerpool_worker.store.schema import HEAD, Standing
@@ -218,7 +218,7 @@ def _not_found(settings: Settings, found: JobStatus, trouble: str) -> str:
 def _standing(settings: Settings) -> tuple[str | None, Standing]:
     import sqlalchemy as sa
 
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
     from workerpool_worker.runtime.database import make_engine, reading
     from workerpool_worker.store.schema import SchemaError, Standing, standing_of, version_of
 

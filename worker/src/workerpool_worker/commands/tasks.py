@@ -24,7 +24,7 @@ def tasks(*, check: bool) -> None:
 
     A field in brackets may be left out.
     """
-    from workerpool_worker.cli import fail, settings_or_fail
+    from workerpool_worker.commands.common import fail, settings_or_fail
 
     settings = settings_or_fail()
     table = jobs_or_fail(settings)
@@ -45,7 +45,7 @@ def tasks(*, check: bool) -> None:
 @with_how
 def enqueue_job(*, how: How, task: str, fields: tuple[str, ...], business_id: str | None, file: TextIO | None) -> None:
     """Any job, by the name of its task: `enqueue job catalogue.sync --id mon feed_url=https://…`."""
-    from workerpool_worker.cli import fail, settings_or_fail
+    from workerpool_worker.commands.common import fail, settings_or_fail
     from workerpool_worker.commands.enqueue import checked, said, sent
 
     settings = settings_or_fail()
@@ -68,7 +68,7 @@ def enqueue_job(*, how: How, task: str, fields: tuple[str, ...], business_id: st
 
 def jobs_or_fail(settings: Settings) -> tuple[Registered, ...]:
     """Every job, or one line that says whose cannot be used, and status 2."""
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
     from workerpool_worker.registry import registered
     from workerpool_worker.registry_checks import RegistryError
 
@@ -79,7 +79,7 @@ def jobs_or_fail(settings: Settings) -> tuple[Registered, ...]:
 
 
 def _spec_or_fail(settings: Settings, task: str) -> JobSpec:
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
 
     found = next((entry.spec for entry in jobs_or_fail(settings) if entry.spec.message.task == task), None)
     if found is None:
@@ -88,7 +88,7 @@ def _spec_or_fail(settings: Settings, task: str) -> JobSpec:
 
 
 def _object(file: TextIO) -> dict[str, Any]:
-    from workerpool_worker.cli import fail
+    from workerpool_worker.commands.common import fail
 
     try:
         found = json.load(file)

@@ -22,7 +22,7 @@ def relay(*, once: bool) -> None:
     stop = Event()
     for number in _STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    from workerpool_worker.cli import fail, on_database, settings_or_fail
+    from workerpool_worker.commands.common import fail, on_database, settings_or_fail
 
     settings = settings_or_fail()
     if settings.jobs_mode != "queue":

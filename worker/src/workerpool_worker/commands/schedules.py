@@ -34,7 +34,7 @@ _HEAD = Row("NAME", "CRON", "TIME ZONE", "TASK", "QUEUE", "NEXT DUE", "LAST PUT 
 @click.option("--forget", metavar="NAME", help="Take a schedule that nobody has any more out of Redis.")
 def schedules(forget: str | None) -> None:
     """What is due when, and what lies in Redis for it."""
-    from workerpool_worker.cli import fail, settings_or_fail
+    from workerpool_worker.commands.common import fail, settings_or_fail
 
     settings = settings_or_fail()
     from redis.exceptions import RedisError
