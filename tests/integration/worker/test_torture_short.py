@@ -11,7 +11,7 @@ from tests.torture.short import short_run
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 
 SEED = 20
-ITEMS = 120  # an order is four jobs, so this is more than 300
+ITEMS = 100  # an order is four jobs, so this is about 300
 
 
 def test_everything_happens_once_whatever_is_killed_meanwhile(tmp_path: Path) -> None:
