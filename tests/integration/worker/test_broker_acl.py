@@ -133,7 +133,7 @@ def test_the_operator_sees_what_waits_what_is_held_and_who_lives(shop: Bench, se
     nothing_was_refused(server)
 
 
-@pytest.mark.parametrize("right", ["brpop", "evalsha", "psubscribe", "hset"])
+@pytest.mark.parametrize("right", ["lindex", "evalsha", "psubscribe", "hset"])
 def test_a_right_that_a_worker_misses_is_named(shop: Bench, server: RedisServer, right: str) -> None:
     with redis.Redis.from_url(server.url) as admin:
         admin.execute_command("ACL", "SETUSER", "worker", f"-{right}")

@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_only_shown(bench: Bench, odd: str) -> None:
 
 
 def test_a_job_popped_while_the_only_slot_is_taken_goes_to_another_worker(bench: Bench, mailbox: Mailbox) -> None:
-    # The retry's time comes while a BRPOP is pending; the job it pops then must not wait behind the retry.
+    # The job whose time comes takes the slot; what arrives then must not wait behind it.
     mailbox.answers["later@example.org"] = "451 not now"
     slow = bench.start(SANDBOX_LATENCY_MS=8_000, WORKERPOOL_QUEUES="payment,email", WORKERPOOL_RETRY_BASE_MS=1).ready()
     bench.celery.send_task(

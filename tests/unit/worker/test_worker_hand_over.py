@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workerpool_worker.parent.fetch import SafeFetch
+from workerpool_worker.parent.fetch import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, SafeFetch
 
 pytestmark = pytest.mark.unit
 
@@ -17,13 +17,7 @@ class Fetching(SafeFetch):
 
     def __init__(self, *, jobs: int, room: int) -> None:
         self.jobs, self.room, self.told = jobs, room, list[str]()
-        channel: Any = SimpleNamespace(
-            _brpop_start=lambda _timeout: self.told.append("wait"),
-            _brpop_read=None,
-            qos=SimpleNamespace(can_consume=lambda: self.room > 0),
-            handlers={},
-            _in_poll=None,
-        )
+        channel: Any = SimpleNamespace(qos=SimpleNamespace(can_consume=lambda: self.room > 0))
         super().__init__(channel, lambda: self.told.append("hand over"), max_bytes=1000)
 
     def _fetch(self) -> bool:
@@ -37,9 +31,9 @@ class Fetching(SafeFetch):
 @pytest.mark.parametrize(
     ("jobs", "room", "told"),
     [
-        (0, 1, ["wait"]),
+        (0, 1, []),
         (1, 1, ["fetch", "hand over"]),
-        (1, 2, ["fetch", "wait", "hand over"]),
+        (1, 2, ["fetch", "hand over"]),
         (5, 2, ["fetch", "fetch", "hand over"]),
         (5, 0, []),
     ],
@@ -48,3 +42,13 @@ def test_what_was_fetched_is_handed_over_before_the_loop_sleeps(jobs: int, room:
     fetching = Fetching(jobs=jobs, room=room)
     fetching._start()
     assert fetching.told == told
+
+
+def test_looks_are_close_together_while_there_are_jobs_and_further_apart_when_there_are_none() -> None:
+    fetching = Fetching(jobs=1, room=5)
+    assert fetching.pause_s() == LONGEST_PAUSE_S
+    fetching._start()
+    pauses_s = [fetching.pause_s() for _ in range(10)]
+    assert pauses_s[0] < 2 * SHORTEST_PAUSE_S
+    assert pauses_s == sorted(pauses_s)
+    assert pauses_s[-1] == LONGEST_PAUSE_S

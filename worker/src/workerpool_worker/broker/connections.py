@@ -175,8 +175,8 @@ def _shown(command: tuple[Any, ...]) -> str:
         keys = []
     elif name in ("EVALSHA", "EVAL") and len(rest) > 1 and rest[1].isdigit():
         keys = rest[2 : 2 + int(rest[1])]
-    elif name in ("BRPOP", "WATCH", "SUBSCRIBE", "PSUBSCRIBE", "DEL"):
-        keys = rest[:-1] if name == "BRPOP" else rest
+    elif name in ("WATCH", "SUBSCRIBE", "PSUBSCRIBE", "DEL"):
+        keys = rest
     else:
         keys = rest[:1]
     more = "" if len(keys) <= _KEYS_SHOWN else " ..."

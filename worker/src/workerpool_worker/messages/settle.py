@@ -111,8 +111,8 @@ class Settlement:
         """Among the dead letters; whether it was still ours to move."""
         return self._settled(tag, lambda: self._bury(tag, letter, message))
 
-    def bury_unfetched(self, letter: Letter, message: bytes, *, in_list: str | None) -> bool:
-        """Among the dead letters what cannot be held: it has no tag. It is next in `in_list`, or popped already."""
+    def bury_unfetched(self, letter: Letter, message: bytes, *, in_list: str) -> bool:
+        """Among the dead letters what cannot be held, because it has no tag: the next message of a list."""
         return self._settled("", lambda: self._bury("", letter, message, in_list))
 
     def later(self, action: Callable[[], object]) -> None:

@@ -92,7 +92,6 @@ class DrainStep(bootsteps.StartStopStep):
             self._deadline = time.monotonic() + self._drain_s
         running = len(state.active_requests)
         _log.info("stopping: %d running, given %g s", running, self._drain_s)
-        # A pending BRPOP may still answer; without consumers kombu puts such a job straight back.
         c.task_consumer.cancel()
         if self._timer is None:
             self._timer = c.timer.call_repeatedly(_CHECK_S, self._check, (c,))

@@ -1,13 +1,11 @@
 """Fetching a job so that it is in Redis at every moment.
 
-kombu pops a job with BRPOP and records it as unacknowledged with a second command. A worker killed between the two
-has lost the job, and under load that moment comes with every job. Three changes to the consumer's channel:
+kombu waits in BRPOP and records what it got as unacknowledged with a second command. A worker killed between the two
+has lost the job, and a worker whose network went silent has it popped into a dead connection for as long as the BRPOP
+lasts. So here nobody waits in BRPOP: one script pops and records in one step, and an idle worker runs it again and
+again, every 10 ms while there are jobs, every 100 ms when there have been none for a while.
 
-- While jobs wait, one script pops and records in one step. Only an idle worker waits in BRPOP, so the moment is left to
-  a job that arrives at an idle worker.
-- A BRPOP still pending when a job's time comes (a retry, a countdown) may pop a job that no slot is free for. kombu
-  leaves it in the socket until a slot is; here it goes back at once, for another worker to take.
-- What is no message of kombu's, or larger than a message may be, goes to the dead letters; kombu would end the worker.
+What is no message of kombu's, or larger than a message may be, goes to the dead letters; kombu would end the worker.
 """
 
 # ruff: noqa: SLF001 - kombu has no public way to change how a channel fetches
@@ -17,7 +15,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from queue import Empty
 from typing import Any
 
 from celery import bootsteps
@@ -29,8 +26,11 @@ from workerpool_worker.messages import scripts
 from workerpool_worker.messages.ending import Endings
 from workerpool_worker.messages.settle import Settlement, keep_of
 from workerpool_worker.messages.unreadable import UnreadableError, read_message, unreadable_letter
+from workerpool_worker.monitoring import outcomes
 
 _log = logging.getLogger("workerpool_worker.fetch")
+SHORTEST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.1
 _SECONDS_BETWEEN_LINES = 10.0
 
 # KEYS: index, unacked, then the lists in order; ARGV[1]: now. The recorded value is kombu's: [message, exchange,
@@ -82,29 +82,32 @@ class SafeFetch:
         self._channel = channel
         self._hand_over = hand_over
         self._max_bytes = max_bytes
-        self._wait = channel._brpop_start
-        self._has_room = channel.qos.can_consume
         self._complained_at = float("-inf")
+        self._pause_s = LONGEST_PAUSE_S
 
     def install(self) -> None:
         """Take the place of the channel's own methods."""
         self._channel._brpop_start = self._start
-        self._channel.handlers["BRPOP"] = self._on_reply
-        # A pending BRPOP must be read even without room, or a job it popped would be nowhere but in the socket.
-        self._channel.qos.can_consume = lambda: bool(self._channel._in_poll) or self._has_room()
+        # Nothing is ever asked on the connection that kombu keeps for BRPOP: it can only have been closed.
+        self._channel.handlers["BRPOP"] = self._leave
 
-    def _start(self, timeout: float | None = None) -> None:
+    def _leave(self) -> None:
+        self._channel.client.connection.disconnect()
+
+    def pause_s(self) -> float:
+        """How long to wait before the next look: longer each time."""
+        self._pause_s = min(self._pause_s * 1.5, LONGEST_PAUSE_S)
+        return self._pause_s
+
+    def _start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
         fetched = False
         try:
-            while self._has_room():
-                if not self._fetch():
-                    self._wait(timeout)
-                    break
+            while self._channel.qos.can_consume() and self._fetch():
                 fetched = True
         except ResponseError as error:
-            # Out of memory, or read-only for a moment: BRPOP would pop a job that then cannot be recorded.
-            self._complain(error)
+            self._complain(error)  # out of memory, or read-only for a moment
         if fetched:
+            self._pause_s = SHORTEST_PAUSE_S
             self._hand_over()
 
     def _fetch(self) -> bool:
@@ -142,10 +145,9 @@ class SafeFetch:
         with self._channel.qos.recorded(message["properties"]["delivery_tag"]):
             self._channel.connection._deliver(message, queue)
 
-    def _bury(self, queue: str, raw: bytes, error: UnreadableError, *, place: str | None) -> None:
-        list_key = place if place is not None else queue
-        self._channel.settlement.bury_unfetched(unreadable_letter(queue, list_key, raw, error), raw, in_list=place)
-        _log.error("a message of the queue %s went to the dead letters: %s", queue, error)
+    def _bury(self, queue: str, raw: bytes, error: UnreadableError, *, place: str) -> None:
+        self._channel.settlement.bury_unfetched(unreadable_letter(queue, place, raw, error), raw, in_list=place)
+        outcomes.message_buried(queue, None, None, str(error))
 
     def _run(self, script: str, lists: list[str], *arguments: object) -> Any:
         channel = self._channel
@@ -159,33 +161,6 @@ class SafeFetch:
             self._complained_at = now
             _log.warning("cannot fetch: %s; trying again", error)
 
-    def _on_reply(self) -> Any:
-        channel = self._channel
-        try:
-            reply = channel.client.parse_response(channel.client.connection, "BRPOP")
-        except channel.connection_errors:
-            channel.client.connection.disconnect()
-            raise
-        finally:
-            channel._in_poll = None
-            channel._flush_brpop_reauth()
-        if not reply:
-            raise Empty
-        if not self._has_room():
-            with channel.conn_or_acquire() as client:
-                client.rpush(*reply)
-            return None
-        queue = self._queue_of(reply[0])
-        channel._queue_cycle.rotate(queue)
-        try:
-            message = read_message(reply[1], self._max_bytes)
-        except UnreadableError as error:
-            self._bury(queue, reply[1], error, place=None)
-            return None
-        message["properties"]["delivery_info"]["queue"] = queue
-        channel.connection._deliver(message, queue)
-        return True
-
     def _queue_of(self, key: bytes | str) -> str:
         name: str = bytes_to_str(key).rsplit(self._channel.sep, 1)[0]
         return name
@@ -196,6 +171,10 @@ class FetchStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
+    def __init__(self, c: Any, **kwargs: Any) -> None:
+        super().__init__(c, **kwargs)
+        self._timer: Any = None
+
     def start(self, c: Any) -> None:
         """Change the channel before its first fetch."""
         settings = c.app.workerpool_settings
@@ -204,6 +183,17 @@ class FetchStep(bootsteps.StartStopStep):
         channel.endings = Endings(channel, channel.settlement, settings, on_buried=c.app.workerpool_on_buried)
         fetch = SafeFetch(channel, lambda: _write_to_children(c.pool), max_bytes=settings.max_message_bytes)
         fetch.install()
+        self._look_again(c, fetch)
+
+    def stop(self, c: Any) -> None:
+        """No connection, nothing to fetch."""
+        if self._timer is not None:
+            c.timer.cancel(self._timer)
+            self._timer = None
+
+    def _look_again(self, c: Any, fetch: SafeFetch) -> None:
+        # All a timer has to do is to wake the event loop: it fetches each time it comes round.
+        self._timer = c.timer.call_after(fetch.pause_s(), self._look_again, (c, fetch))
 
 
 def _write_to_children(pool: Any) -> None:
