@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,14 @@ class Sender:
 
 @contextmanager
 def world(
-    folder: Path, *, seed: int, database: str, rare: int, concurrency: int, max_losses: int = 5
+    folder: Path,
+    *,
+    seed: int,
+    database: str,
+    rare: int,
+    concurrency: int,
+    max_losses: int = 5,
+    hard_limit_s: float = RECOVER_AFTER_S,
 ) -> Iterator[World]:
     """Start everything but the workers.
 
@@ -102,6 +109,7 @@ def world(
         rare: How many pieces there are of the article everybody wants.
         concurrency: Jobs at a time in each worker.
         max_losses: As in WORKERPOOL_MAX_LOSSES.
+        hard_limit_s: What a job is given; also how long a second copy of a payment waits for the first.
     """
     with ExitStack() as stack:
         # One append-only file from the first command to the last: what became of a message can be read in it.
@@ -120,7 +128,14 @@ def world(
         client = stack.enter_context(Redis.from_url(server.url))
         sender = stack.enter_context(contextlib.closing(Sender(server.url, client)))
         urls = (server.url, f"redis://127.0.0.1:{proxy.port}/0")
-        environments = tuple(_environment(one, url, post.port, logs, concurrency, max_losses) for one in urls)
+        given = {
+            "WORKERPOOL_CONCURRENCY": str(concurrency),
+            # What chance kills has to come through; what kills by itself still ends.
+            "WORKERPOOL_MAX_LOSSES": str(max_losses),
+            "WORKERPOOL_SOFT_TIME_LIMIT_SECONDS": f"{hard_limit_s / 2:g}",
+            "WORKERPOOL_HARD_TIME_LIMIT_SECONDS": f"{hard_limit_s:g}",
+        }
+        environments = tuple(_environment(one, url, post.port, logs) | given for one in urls)
         fleet = Fleet(logs, environments)
         stack.callback(fleet.end)
         yield World(
@@ -146,9 +161,7 @@ def _fill_shelves(database: str, rare: int) -> None:
     engine.dispose()
 
 
-def _environment(
-    broker: str, database: str, smtp_port: int, folder: Path, concurrency: int, max_losses: int
-) -> Mapping[str, str]:
+def _environment(broker: str, database: str, smtp_port: int, folder: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return kept | {
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
@@ -157,16 +170,11 @@ def _environment(
         "WORKERPOOL_STATE_DIR": str(folder),
         "WORKERPOOL_POOL": POOL,
         "WORKERPOOL_QUEUES": ",".join((*QUEUES, "maintenance")),
-        "WORKERPOOL_CONCURRENCY": str(concurrency),
         "WORKERPOOL_JOBS": "tests.torture.jobs:JOBS",
         "WORKERPOOL_GRACE_SECONDS": f"{GRACE_S:g}",
         "WORKERPOOL_RETRY_BASE_MS": "200",
         "WORKERPOOL_RETRY_CAP_MS": "1000",
-        # What chance kills has to come through; what kills by itself still ends.
-        "WORKERPOOL_MAX_LOSSES": str(max_losses),
         "WORKERPOOL_MAX_RETRIES": "100",
-        "WORKERPOOL_SOFT_TIME_LIMIT_SECONDS": "30",
-        "WORKERPOOL_HARD_TIME_LIMIT_SECONDS": f"{RECOVER_AFTER_S:g}",
         "WORKERPOOL_RECOVER_AFTER_SECONDS": f"{RECOVER_AFTER_S:g}",
         "DATABASE_URL": database,
         "SMTP_PORT": str(smtp_port),
