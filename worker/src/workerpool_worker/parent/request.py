@@ -11,6 +11,7 @@ from typing import Any
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from billiard.exceptions import SoftTimeLimitExceeded, Terminated, TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Ignore, Reject, Retry
+from celery.worker import state
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
@@ -57,6 +58,9 @@ class PoolRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """The child died, or Celery itself could not run the job."""
         raised = _raised(exc_info)
+        if isinstance(raised, Terminated) and self.id not in state.revoked:
+            self._ended_from_outside()
+            return
         gone = isinstance(raised, WorkerLostError | SystemExit | KeyboardInterrupt)
         if isinstance(raised, _LEFT_TO_CELERY) or (gone and (self._already_cancelled or self._already_revoked)):
             super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
@@ -73,6 +77,20 @@ class PoolRequest(Request):
             return
         text = str(getattr(exc_info, "traceback", "") or "")[-LONGEST_TRACE:]
         self._bury(self._history_after(), Cause(error=type(raised).__name__, text=str(raised), trace=text))
+
+    def _ended_from_outside(self) -> None:
+        """Its child was ended after a lost connection or at the end of a drain, for this job or for the one before it.
+
+        Celery takes a job that it did not mean to cancel for revoked and acknowledges it, through a channel that is as
+        good as new when Redis is back: the job would be gone.
+        """
+        task_ready(self)
+        if self.acknowledged:
+            return
+        self.acknowledged = True
+        # Where the channel is closed, the message has been given back, or nobody holds it and recovery finds it.
+        self._endings.give_back(self.message._raw)  # noqa: SLF001
+        outcomes.job_cut_off(self, "Terminated", "its child was ended; it runs again", again=True)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: ARG002 - Celery's signature
         """The hard time limit: the pool kills the child right after this."""
