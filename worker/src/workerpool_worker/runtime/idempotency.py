@@ -48,6 +48,9 @@ effects = sa.Table(
 
 Result = dict[str, Any]
 
+ASK_AGAIN_S = 15.0
+"""A claim may run for minutes, but most attempts are over in a second: who waits for one looks again this often."""
+
 _COMMIT_AGAIN_S = 10.0
 _COMMIT_EVERY_S = 0.2
 
@@ -181,7 +184,7 @@ def _claim(engine: sa.Engine, wanted: dict[str, Any], *, wait_s: float, lease_s:
         claimed_at = row.lease_until - lease_s
         free_at = min(row.lease_until, claimed_at + wait_s) if row.owner == wanted["owner"] else row.lease_until
         if free_at > now:
-            raise EffectBusyError(f"{key}: another attempt is at it", retry_after_s=free_at - now)
+            raise EffectBusyError(f"{key}: another attempt is at it", retry_after_s=min(free_at - now, ASK_AGAIN_S))
         connection.execute(
             effects.update()
             .where(effects.c.key == key)
