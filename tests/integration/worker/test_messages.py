@@ -218,6 +218,25 @@ def test_a_redis_without_memory_keeps_the_job_until_it_can_be_buried(bench: Benc
     until(bench.all_done, what=bench.logs)
 
 
+def test_a_redis_without_memory_keeps_poison_too_and_the_worker_lives(
+    bench: Bench, mailbox: Mailbox, letters: DeadLetters
+) -> None:
+    worker = bench.start().ready()
+    bench.redis.lpush("email", "nonsense")
+    until(lambda: len(all_of(letters)) == 1, what=bench.logs)
+    lock = bench.redis.pipeline(transaction=True)
+    lock.rpush("email", "more nonsense")
+    lock.config_set("maxmemory", 1)
+    lock.execute()
+    try:
+        until(lambda: worker.said("cannot fetch"), what=bench.logs)
+        assert bench.redis.lrange("email", 0, -1) == ["more nonsense"]
+    finally:
+        bench.redis.config_set("maxmemory", 0)
+    bench.producer.email(mail("good"))
+    until(lambda: len(all_of(letters)) == 2 and mailbox.ids() == ["email-good"], what=bench.logs)
+
+
 def test_what_a_worker_says_that_was_taken_for_dead_no_longer_counts(bench: Bench, letters: DeadLetters) -> None:
     frozen = started(bench).ready()
     gate = bench.folder / "gate"

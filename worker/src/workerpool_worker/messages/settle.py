@@ -112,8 +112,12 @@ class Settlement:
         return self._settled(tag, lambda: self._bury(tag, letter, message))
 
     def bury_unfetched(self, letter: Letter, message: bytes, *, in_list: str) -> bool:
-        """Among the dead letters what cannot be held, because it has no tag: the next message of a list."""
-        return self._settled("", lambda: self._bury("", letter, message, in_list))
+        """Among the dead letters what cannot be held, because it has no tag: the next message of a list.
+
+        Raises:
+            redis.exceptions.RedisError: it could not be moved, and is where it was.
+        """
+        return self._bury("", letter, message, in_list)
 
     def later(self, action: Callable[[], object]) -> None:
         """Do this when Redis may be well again."""
@@ -155,8 +159,7 @@ class Settlement:
             _log.warning("cannot move a message: %s; trying again", error)
             self.later(lambda: self._settled(tag, move))
             return False
-        if tag:
-            self._channel.qos.let_go(tag)
+        self._channel.qos.let_go(tag)
         return moved
 
     def _run(self, script: str, places: list[str], *arguments: object) -> int:

@@ -146,8 +146,9 @@ class SafeFetch:
             self._channel.connection._deliver(message, queue)
 
     def _bury(self, queue: str, raw: bytes, error: UnreadableError, *, place: str) -> None:
-        self._channel.settlement.bury_unfetched(unreadable_letter(queue, place, raw, error), raw, in_list=place)
-        outcomes.message_buried(queue, None, None, str(error))
+        letter = unreadable_letter(queue, place, raw, error)
+        if self._channel.settlement.bury_unfetched(letter, raw, in_list=place):
+            outcomes.message_buried(queue, None, None, str(error))
 
     def _run(self, script: str, lists: list[str], *arguments: object) -> Any:
         channel = self._channel
