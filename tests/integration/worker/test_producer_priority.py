@@ -65,4 +65,4 @@ def test_follow_up_jobs_belong_to_what_their_job_belongs_to(bench: Bench, mailbo
     until(lambda: bench.waiting() == 2, what=bench.logs)
     (charge,), (confirmation,) = bench.headers("payment"), bench.headers("email")
     assert (charge["correlation_id"], confirmation["correlation_id"]) == ("request-7", "request-7")
-    assert worker.outcomes() == [("order-o1", "reserved")]
+    until(lambda: worker.outcomes() == [("order-o1", "reserved")], what=bench.logs)
