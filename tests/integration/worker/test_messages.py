@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,101 @@ def poison(bench: Bench) -> dict[str, str | bytes]:
         "no properties": '{"body": "x"}',
         "a number for a tag": '{"properties": {"delivery_tag": 5, "delivery_info": {}}}',
     }
+
+
+HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no id": lambda message: message["headers"].pop("id"),
+    "a list for a task": lambda message: message["headers"].update(task=["email.send"]),
+    "a list for an id": lambda message: message["headers"].update(id=["x"]),
+    "no arguments": lambda message: message.update(body="WzEsMl0="),
+    "a number for a body": lambda message: message.update(body="NQ=="),
+    "no base64": lambda message: message.update(body="%%%"),
+    "an encoding nobody knows": lambda message: message["properties"].update(body_encoding="foo"),
+    "a list for headers": lambda message: message.update(headers=[]),
+    "no headers": lambda message: message.update(headers=None),
+    "a number for an eta": lambda message: message["headers"].update(eta=5),
+    "a word for an eta": lambda message: message["headers"].update(eta="tomorrow"),
+    "stamps that are none": lambda message: message["headers"].update(stamped_headers=5),
+    "a date that is none": lambda message: message["headers"].update(x={"__type__": "datetime", "__value__": "x"}),
+}
+
+
+def hostile(bench: Bench, name: str) -> str:
+    """A message that is one, but for one thing."""
+    bench.celery.send_task("email.send", kwargs=mail("h").arguments(), task_id="hostile", queue="hostile")
+    raw: Any = bench.redis.rpop("hostile")
+    message = json.loads(raw)
+    message["properties"]["delivery_info"]["routing_key"] = "email"
+    HOSTILE[name](message)
+    return json.dumps(message)
+
+
+def test_a_message_that_celery_stumbles_over_goes_to_the_dead_letters_and_disturbs_nobody(
+    bench: Bench, mailbox: Mailbox, letters: DeadLetters
+) -> None:
+    worker = started(bench, WORKERPOOL_CONCURRENCY=2).ready()
+    gate = bench.folder / "gate"
+    file = send(bench, f"until {gate}")
+    until(lambda: tries(file) == 1, what=bench.logs)
+    for number, name in enumerate(HOSTILE, start=1):
+        bench.redis.lpush("email", hostile(bench, name))
+        until(lambda: len(all_of(letters)) == number, what=lambda: (name, bench.logs()))  # noqa: B023 - called at once
+    bench.producer.email(mail("good"))
+    until(lambda: mailbox.ids() == ["email-good"], what=bench.logs)
+    gate.touch()
+    until(bench.all_done, what=bench.logs)
+    assert tries(file) == 1
+    assert worker.process.poll() is None
+    assert not worker.said("lost the broker")
+    assert {letter.queue for letter in all_of(letters)} == {"email"}
+
+
+@pytest.mark.parametrize("message", [{"priority": 1e999}, {"timelimit": ["x", "y"]}, {"timelimit": [1e9, 1e9]}])
+def test_a_job_with_numbers_that_are_too_large_is_done_all_the_same(
+    bench: Bench, mailbox: Mailbox, message: dict[str, Any]
+) -> None:
+    bench.celery.send_task("email.send", kwargs=mail("m").arguments(), task_id="email-m", queue="hostile")
+    raw: Any = bench.redis.rpop("hostile")
+    sent = json.loads(raw)
+    sent["properties"]["delivery_info"]["routing_key"] = "email"
+    sent["properties"].update({name: value for name, value in message.items() if name == "priority"})
+    sent["headers"].update({name: value for name, value in message.items() if name != "priority"})
+    bench.redis.lpush("email", json.dumps(sent).replace("Infinity", "1e999"))
+    worker = bench.start().ready()
+    until(lambda: mailbox.ids() == ["email-m"] and bench.all_done(), what=bench.logs)
+    assert worker.process.poll() is None
+
+
+def test_a_job_sent_through_an_exchange_of_its_own_comes_back_to_the_queue_it_was_taken_from(
+    bench: Bench, mailbox: Mailbox, letters: DeadLetters
+) -> None:
+    gate = bench.folder / "gate"
+    file = send(bench, f"until {gate}")
+    raw: Any = bench.redis.rpop("email")
+    sent = json.loads(raw)
+    sent["properties"]["delivery_info"].update(exchange="shop", routing_key="shop.mail")
+    bench.redis.lpush("email", json.dumps(sent))
+    killed = started(bench).ready()
+    until(lambda: tries(file) == 1, what=bench.logs)
+    killed.kill_group()
+    drained = started(bench, WORKERPOOL_GRACE_SECONDS=2).ready()
+    until(lambda: tries(file) == 2, timeout_s=30, what=bench.logs)
+    drained.terminate()
+    drained.exit_status()
+    gate.touch()
+    started(bench).ready()
+    until(lambda: tries(file) == 3 and bench.all_done(), timeout_s=30, what=bench.logs)
+    assert all_of(letters) == []
+
+
+def test_a_backlog_over_a_limit_does_not_hold_the_worker_up(bench: Bench) -> None:
+    for part in range(10):
+        bench.producer.send_many([mail(f"m{part}-{number}") for number in range(500)])
+    worker = bench.start(WORKERPOOL_RATE_LIMITS="queue:email=1/m").ready()
+    until(lambda: len(bench.holders()) == 1, what=bench.logs)
+    until(lambda: bench.redis.zcard("workerpool:delayed:email") > 100, what=bench.logs)
+    worker.terminate()
+    assert worker.exit_status(10) == 0
 
 
 @pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "idle worker"])

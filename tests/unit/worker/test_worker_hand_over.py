@@ -18,7 +18,7 @@ class Fetching(SafeFetch):
     def __init__(self, *, jobs: int, room: int) -> None:
         self.jobs, self.room, self.told = jobs, room, list[str]()
         channel: Any = SimpleNamespace(qos=SimpleNamespace(can_consume=lambda: self.room > 0))
-        super().__init__(channel, lambda: self.told.append("hand over"), max_bytes=1000)
+        super().__init__(channel, lambda: self.told.append("hand over"), free_slot=lambda: None, max_bytes=1000)
 
     def _fetch(self) -> bool:
         if not self.jobs:

@@ -87,3 +87,14 @@ def test_a_lease_that_cannot_be_read_holds_nothing(raw: str) -> None:
 def test_a_lease_survives_the_hash() -> None:
     lease = Lease(expires=NOW, tags=frozenset("ab"))
     assert Lease.decode(lease.encode().encode()) == lease
+
+
+def test_who_was_without_redis_takes_nobody_for_dead_on_a_lease_that_ran_out_meanwhile() -> None:
+    """All were held up alike: the first one back sees the leases of the others as they were before."""
+    leases = {"me": Lease(expires=106, tags=frozenset()), "other": Lease(expires=99, tags=frozenset({"b1"}))}
+    asked = {"me": "me", "leases": leases, "indexed": ["b1"], "now_redis_s": 100.0, "now_s": 50.0}
+    for starting in (False, True):
+        found = find_orphans(**asked, seen={}, starting=starting, stalled=True)  # type: ignore[arg-type]
+        assert (found.restore, found.watch, found.expired) == ((), {"b1": 50.0}, ())
+        found = find_orphans(**asked, seen={}, starting=starting)  # type: ignore[arg-type]
+        assert (found.restore, found.expired) == (("b1",), ("other",))

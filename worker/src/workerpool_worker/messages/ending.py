@@ -62,17 +62,14 @@ class Endings:
     def bury(self, payload: wire.Payload, history: History, cause: Cause) -> bool:
         """Give it up; whether it was still ours."""
         letter = self.letter_of(payload, history, cause)
-        buried = self._settlement.bury(_tag(payload), letter, wire.encode(payload))
-        if buried:
-            self._on_buried(letter)
-        return buried
+        return self._settlement.bury(_tag(payload), letter, wire.encode(payload), lambda: self._on_buried(letter))
 
     def lost(self, payload: wire.Payload, cause: Cause) -> Loss:
         """A worker or child died with it, or it outlived the hard time limit. Bounded: it may be the job that kills.
 
         The first time it runs again at once, later ones after a growing pause.
         """
-        headers = payload["headers"]
+        headers = payload.get("headers") or {}
         before = History.of(headers)
         history = replace(before, tries=before.tries + 1, lost=before.lost + 1, cut_off=True)
         if history.lost >= self._settings.max_losses:
@@ -88,16 +85,15 @@ class Endings:
             ours = self._settlement.put_off(tag, wire.again(payload, history, due_s=due_s, redelivered=True), due_s)
         return Loss.AGAIN if ours else Loss.NOT_OURS
 
-    def bury_unreadable(self, tag: str, message: str | bytes, text: str) -> bool:
+    def bury_unreadable(self, tag: str, message: str | bytes, text: str, *, queue: str) -> bool:
         """Give up what is held and cannot be a job."""
-        raw = message.encode() if isinstance(message, str) else message
-        queue = "unknown"
+        raw = message.encode(errors="backslashreplace") if isinstance(message, str) else message
         letter = unreadable_letter(queue, queue, raw, UnreadableError(text))
         return self._settlement.bury(tag, letter, raw)
 
     def give_back(self, payload: wire.Payload) -> bool:
         """To its queue as if it had not been fetched, but for the mark that somebody may have begun it."""
-        history = replace(History.of(payload["headers"]), cut_off=True)
+        history = replace(History.of(payload.get("headers")), cut_off=True)
         return self._settlement.give_back(_tag(payload), wire.again(payload, history, redelivered=True))
 
     def letter_of(self, payload: wire.Payload, history: History, cause: Cause) -> Letter:
@@ -108,9 +104,9 @@ class Endings:
         message = wire.encode(payload)
         enqueued_at = headers.get(ENQUEUED_AT)
         return Letter(
-            id=letter_id(str(job_id) if job_id else None, message),
-            job_id=str(job_id) if job_id else None,
-            task=str(task) if task else None,
+            id=letter_id(_name(job_id), message),
+            job_id=_name(job_id),
+            task=_name(task),
             queue=queue,
             list_key=self._channel.list_key(queue, payload),
             error=cause.error,
@@ -121,8 +117,13 @@ class Endings:
             size_bytes=len(message),
             enqueued_at=float(enqueued_at) if isinstance(enqueued_at, int | float) else None,
             died_at=time.time(),
-            correlation_id=(payload.get("properties") or {}).get("correlation_id") or (str(job_id) if job_id else None),
+            correlation_id=_name((payload.get("properties") or {}).get("correlation_id") or job_id),
         )
+
+
+def _name(value: object) -> str | None:
+    """As text that Redis takes: half of a surrogate pair is none."""
+    return str(value).encode(errors="backslashreplace").decode() if value else None
 
 
 def _tag(payload: wire.Payload) -> str:

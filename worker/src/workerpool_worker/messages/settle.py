@@ -107,9 +107,9 @@ class Settlement:
         place = self._channel.list_key(wire.queue_of(message), message)
         return self._settled(tag, lambda: bool(self._run(GIVE_BACK, [place], tag, wire.encode(message))))
 
-    def bury(self, tag: str, letter: Letter, message: str | bytes) -> bool:
-        """Among the dead letters; whether it was still ours to move."""
-        return self._settled(tag, lambda: self._bury(tag, letter, message))
+    def bury(self, tag: str, letter: Letter, message: str | bytes, then: Callable[[], None] = lambda: None) -> bool:
+        """Among the dead letters; whether it was still ours to move. `then` is called once it has moved."""
+        return self._settled(tag, lambda: self._bury(tag, letter, message), then)
 
     def bury_unfetched(self, letter: Letter, message: bytes, *, in_list: str) -> bool:
         """Among the dead letters what cannot be held, because it has no tag: the next message of a list.
@@ -125,9 +125,14 @@ class Settlement:
 
     def settle_pending(self) -> None:
         """Try again what Redis refused."""
-        waiting, self._pending = self._pending, []
-        for action in waiting:
-            action()
+        for _ in range(len(self._pending)):
+            action, others = self._pending.pop(0), len(self._pending)
+            try:
+                action()
+            except Exception:  # noqa: BLE001 - this one only
+                _log.exception("what was put off cannot be done at all")
+            if len(self._pending) > others:
+                return  # refused again: so would the others be, each after a time-out
 
     def _bury(self, tag: str, letter: Letter, message: str | bytes, in_list: str | None = None) -> bool:
         queue = letter.queue
@@ -149,7 +154,7 @@ class Settlement:
             )
         return bool(dropped >= 0)
 
-    def _settled(self, tag: str, move: Callable[[], bool]) -> bool:
+    def _settled(self, tag: str, move: Callable[[], bool], then: Callable[[], None] = lambda: None) -> bool:
         """Move, and let go of the tag. What Redis refuses is held and tried again."""
         try:
             moved = move()
@@ -157,9 +162,11 @@ class Settlement:
             # Out of memory, or just this connection broke. The lease keeps others away meanwhile. Where all of Redis is
             # away the consumer starts anew with another channel, and the message is restored.
             _log.warning("cannot move a message: %s; trying again", error)
-            self.later(lambda: self._settled(tag, move))
+            self.later(lambda: self._settled(tag, move, then))
             return False
         self._channel.qos.let_go(tag)
+        if moved:
+            then()
         return moved
 
     def _run(self, script: str, places: list[str], *arguments: object) -> int:

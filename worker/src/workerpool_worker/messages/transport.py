@@ -121,12 +121,16 @@ class Channel(_Base):  # type: ignore[misc]
 
     def list_key(self, queue: str, message: wire.Payload) -> str:
         """The list a message goes to: the queue's for its priority."""
-        key: str = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
-        return key
+        try:
+            priority = self._get_message_priority(message, reverse=False)
+        except (ArithmeticError, TypeError, ValueError):
+            priority = 0  # such as 1e999
+        return str(self._q_for_pri(queue, priority))
 
     def queue_of(self, exchange: str, routing_key: str) -> str:
         """The queue that a message so addressed goes to."""
-        return str(routing_key if not exchange else self._lookup(exchange, routing_key)[0])
+        found = () if not exchange else self._lookup(exchange, routing_key)
+        return str(next(iter(found), routing_key))
 
     def _put(self, queue: str, message: wire.Payload, **kwargs: Any) -> None:
         due_s = wire.due_s_of(message.get("headers") or {})
@@ -147,9 +151,17 @@ class Channel(_Base):  # type: ignore[misc]
             delayed.add(pipe, queue, **entry)
             pipe.execute()
 
-    def _do_restore_message(self, payload: wire.Payload, *args: Any, **kwargs: Any) -> None:
-        payload["properties"]["delivery_tag"] = str(uuid.uuid4())
-        super()._do_restore_message(payload, *args, **kwargs)
+    def _do_restore_message(
+        self, payload: wire.Payload, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
+    ) -> None:
+        """Put a message back. kombu's own swallows what goes wrong, and the message is removed all the same."""
+        properties = payload["properties"]
+        properties["delivery_tag"] = str(uuid.uuid4())
+        properties.setdefault("delivery_info", {})["redelivered"] = True
+        if isinstance(payload.get("headers"), dict):
+            payload["headers"]["redelivered"] = True
+        place = self.list_key(self.queue_of(exchange, routing_key), payload)
+        (pipe.lpush if leftmost else pipe.rpush)(place, wire.encode(payload))
 
 
 class _Batched:

@@ -21,6 +21,8 @@ from workerpool_worker.messages.history import HISTORY, History
 
 Payload = dict[str, Any]
 
+_LATEST_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
 
 def message_for(
     app: Any,
@@ -63,11 +65,11 @@ def again(payload: Payload, history: History, *, due_s: float | None = None, red
         redelivered: Whether the try before was cut off.
     """
     made = copy.copy(payload)
-    made["headers"] = headers = {**payload["headers"], HISTORY: history.as_header()}
+    made["headers"] = headers = {**(payload.get("headers") or {}), HISTORY: history.as_header()}
     headers.pop(DUE_AT, None)
     headers["retries"] = history.tries
     headers["redelivered"] = redelivered
-    headers["eta"] = None if due_s is None else datetime.fromtimestamp(due_s, UTC).isoformat()
+    headers["eta"] = None if due_s is None else datetime.fromtimestamp(min(due_s, _LATEST_S), UTC).isoformat()
     info = {**payload["properties"].get("delivery_info", {}), "redelivered": redelivered}
     made["properties"] = {**payload["properties"], "delivery_tag": str(uuid.uuid4()), "delivery_info": info}
     return made
@@ -102,12 +104,16 @@ def queue_of(payload: Payload) -> str:
 
 
 def due_s_of(headers: Mapping[str, Any]) -> float | None:
-    """When a job comes due by its header `eta`, Unix seconds; None without one, or with one nobody can read."""
+    """When a job comes due by its header `eta`, Unix seconds; None without one.
+
+    Raises:
+        ValueError: nobody can read it. Running the job now would be the wrong guess.
+    """
     text = headers.get("eta")
-    if not isinstance(text, str):
+    if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the header eta is no time: {text!r}") from error

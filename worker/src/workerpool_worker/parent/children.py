@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
 from typing import Any
 
 from celery.concurrency import asynpool, prefork
@@ -21,6 +24,19 @@ class Children(_Pool):  # type: ignore[misc]
         """
         if getattr(proc, "_sentinel_poll", 0) is not None:
             super()._track_child_process(proc, hub)
+
+    def flush(self) -> None:
+        """After a lost connection: forget what no child has begun, and end those that would begin it all the same.
+
+        Celery forgets jobs that lie in a child's pipe already. The child would run such a job, which is given back to
+        its queue, without time limits and without anybody to end it.
+        """
+        for job in tuple(self._cache.values()):
+            child = getattr(job, "_write_to", None)
+            if not job._accepted and child is not None and child._is_alive():  # noqa: SLF001 - billiard's names
+                with suppress(OSError):
+                    os.kill(child.pid, signal.SIGTERM)
+        super().flush()
 
 
 class ChildPool(_TaskPool):  # type: ignore[misc]

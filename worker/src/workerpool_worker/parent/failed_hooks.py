@@ -34,7 +34,9 @@ def failed_hooks(app: Any, settings: Settings) -> Callable[[Letter], None]:
         )
         for hook in hooks_for(settings, final):
             try:
-                follow_up.send(app, hook.job, correlation_id=letter.correlation_id or letter.job_id, queue=hook.queue)
+                follow_up.send(
+                    app, hook.job, correlation_id=letter.correlation_id or letter.job_id, queue=hook.queue, retry=False
+                )
             except Exception as error:  # noqa: BLE001 - the event loop must not end for it
                 _log.error("the hook %s could not be sent: %s; the dead letter is there", hook.job.job_id, error)
 

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
+from celery.worker import state
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import dumps, loads
-from redis.exceptions import ResponseError
+from kombu.utils.json import dumps
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from workerpool_worker.messages import scripts
 from workerpool_worker.messages.ending import Endings
@@ -32,27 +33,31 @@ _log = logging.getLogger("workerpool_worker.fetch")
 SHORTEST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.1
 _SECONDS_BETWEEN_LINES = 10.0
+_LONGEST_RUN_S = 0.2
+# What code raises that was given something else than it expected. What the pool or Redis raise is none of it.
+_STUMBLES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
-# KEYS: index, unacked, then the lists in order; ARGV[1]: now. The recorded value is kombu's: [message, exchange,
-# routing key], with the message's own bytes, because decoding and encoding would change numbers and empty lists.
+# KEYS: index, unacked, then the lists in order; ARGV: now, then the queue of each list. The recorded value is kombu's:
+# [message, exchange, routing key], with the message's own bytes, because decoding and encoding would change numbers and
+# empty lists. Exchange and key are those that lead back to the list it was taken from, whatever it was sent through.
 # The pop comes last: a Redis that is out of memory refuses the first two and the job stays where it is.
 # A message that is large or cannot be read is only shown: decoding it would block Redis. The worker decides about it.
 FETCH = """
 for i = 3, #KEYS do
   local raw = redis.call('LINDEX', KEYS[i], -1)
   if raw then
-    if #raw > 262144 then return {KEYS[i], raw, 1} end
+    if #raw > 262144 then return {KEYS[i], raw} end
     local ok, message = pcall(cjson.decode, raw)
     local properties = ok and type(message) == 'table' and message['properties']
-    if type(properties) ~= 'table' then return {KEYS[i], raw, 1} end
+    if type(properties) ~= 'table' then return {KEYS[i], raw} end
     local tag, info = properties['delivery_tag'], properties['delivery_info']
-    if type(tag) ~= 'string' or type(info) ~= 'table' then return {KEYS[i], raw, 1} end
+    if type(tag) ~= 'string' or type(info) ~= 'table' then return {KEYS[i], raw} end
     local exchange, key = info['exchange'], info['routing_key']
-    if type(exchange) ~= 'string' or type(key) ~= 'string' then return {KEYS[i], raw, 1} end
+    if type(exchange) ~= 'string' or type(key) ~= 'string' then return {KEYS[i], raw} end
     redis.call('ZADD', KEYS[1], ARGV[1], tag)
-    redis.call('HSET', KEYS[2], tag, '[' .. raw .. ', ' .. cjson.encode(exchange) .. ', ' .. cjson.encode(key) .. ']')
+    redis.call('HSET', KEYS[2], tag, '[' .. raw .. ', "", ' .. cjson.encode(ARGV[i - 1]) .. ']')
     redis.call('RPOP', KEYS[i])
-    return {KEYS[i], raw}
+    return {KEYS[i], raw, tag}
   end
 end
 return false
@@ -75,12 +80,16 @@ class SafeFetch:
     Args:
         channel: The channel, one of `messages.transport`.
         hand_over: Has the pool write to the children what it was just given.
+        free_slot: Gives back the slot of a job that was not begun.
         max_bytes: What is larger is no message for us.
     """
 
-    def __init__(self, channel: Any, hand_over: Callable[[], None], *, max_bytes: int) -> None:
+    def __init__(
+        self, channel: Any, hand_over: Callable[[], None], *, free_slot: Callable[[], None], max_bytes: int
+    ) -> None:
         self._channel = channel
         self._hand_over = hand_over
+        self._free_slot = free_slot
         self._max_bytes = max_bytes
         self._complained_at = float("-inf")
         self._pause_s = LONGEST_PAUSE_S
@@ -101,11 +110,17 @@ class SafeFetch:
 
     def _start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
         fetched = False
+        # A job that is put off or buried takes no slot, and there may be many: the event loop has other things to do.
+        until = time.monotonic() + _LONGEST_RUN_S
         try:
-            while self._channel.qos.can_consume() and self._fetch():
+            while time.monotonic() < until and self._channel.qos.can_consume() and self._fetch():
                 fetched = True
+        except ReadOnlyError as error:
+            # A primary that became a replica: its name may lead to another one by now.
+            self._channel.pool.disconnect()
+            self._complain(error)
         except ResponseError as error:
-            self._complain(error)  # out of memory, or read-only for a moment
+            self._complain(error)  # out of memory, say
         if fetched:
             self._pause_s = SHORTEST_PAUSE_S
             self._hand_over()
@@ -115,16 +130,18 @@ class SafeFetch:
         queues = channel._queue_cycle.consume(len(channel.active_queues))
         if not queues:
             return False
-        lists = [channel._q_for_pri(queue, step) for step in channel.priority_steps for queue in queues]
-        found = self._run(FETCH, lists, repr(time.time()))
+        lists = [(channel._q_for_pri(queue, step), queue) for step in channel.priority_steps for queue in queues]
+        names = [queue for _, queue in lists]
+        found = self._run(FETCH, [key for key, _ in lists], repr(time.time()), *names)
         if not found:
             return False
         queue = self._queue_of(found[0])
         channel._queue_cycle.rotate(queue)
-        if len(found) > 2:  # noqa: PLR2004 - the third says that it was only shown
-            self._decide(queue, bytes_to_str(found[0]), found[1])
+        place, raw, *tag = found
+        if tag:
+            self._deliver(queue, bytes_to_str(place), bytes_to_str(tag[0]), raw)
         else:
-            self._deliver(queue, loads(bytes_to_str(found[1])))
+            self._decide(queue, bytes_to_str(place), raw)
         return True
 
     def _decide(self, queue: str, place: str, raw: bytes) -> None:
@@ -134,16 +151,32 @@ class SafeFetch:
         except UnreadableError as error:
             self._bury(queue, raw, error, place=place)
             return
-        properties = message["properties"]
-        info, tag = properties["delivery_info"], properties["delivery_tag"]
-        record = b"[%b, %b, %b]" % (raw, dumps(info["exchange"]).encode(), dumps(info["routing_key"]).encode())
+        tag = message["properties"]["delivery_tag"]
+        record = b'[%b, "", %b]' % (raw, dumps(queue).encode())
         if self._run(TAKE, [place], repr(time.time()), tag, record, raw):
-            self._deliver(queue, message)
+            self._deliver(queue, place, tag, raw)
 
-    def _deliver(self, queue: str, message: dict[str, Any]) -> None:
-        message["properties"]["delivery_info"]["queue"] = queue
-        with self._channel.qos.recorded(message["properties"]["delivery_tag"]):
-            self._channel.connection._deliver(message, queue)
+    def _deliver(self, queue: str, place: str, tag: str, raw: bytes) -> None:
+        """Hand a message that is recorded to Celery. One that Celery stumbles over goes to the dead letters.
+
+        kombu takes a KeyError for a lost connection, and anything else ends the worker: the message would be given back
+        and go on from worker to worker.
+        """
+        try:
+            message = read_message(raw, self._max_bytes)
+            message["properties"]["delivery_info"]["queue"] = queue
+            with self._channel.qos.recorded(tag):
+                self._channel.connection._deliver(message, queue)
+        except _STUMBLES as error:
+            for request in tuple(state.reserved_requests):
+                if request.message.delivery_tag == tag:
+                    # It had a slot already.
+                    state.task_ready(request)
+                    self._free_slot()
+            text = f"it cannot be read: {type(error).__name__}: {error}"
+            letter = unreadable_letter(queue, place, raw, UnreadableError(text))
+            if self._channel.settlement.bury(tag, letter, raw):
+                outcomes.message_buried(queue, None, None, text)
 
     def _bury(self, queue: str, raw: bytes, error: UnreadableError, *, place: str) -> None:
         letter = unreadable_letter(queue, place, raw, error)
@@ -182,7 +215,12 @@ class FetchStep(bootsteps.StartStopStep):
         channel = c.task_consumer.channel
         channel.settlement = Settlement(channel, keep_of(settings))
         channel.endings = Endings(channel, channel.settlement, settings, on_buried=c.app.workerpool_on_buried)
-        fetch = SafeFetch(channel, lambda: _write_to_children(c.pool), max_bytes=settings.max_message_bytes)
+        fetch = SafeFetch(
+            channel,
+            lambda: _write_to_children(c.pool),
+            free_slot=c.controller._quick_release,
+            max_bytes=settings.max_message_bytes,
+        )
         fetch.install()
         self._look_again(c, fetch)
 

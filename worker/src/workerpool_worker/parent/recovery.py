@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery import bootsteps
+from redis.exceptions import RedisError
 
 from workerpool_worker.messages import wire
 from workerpool_worker.messages.ending import Cause, Endings, Loss
@@ -77,6 +78,7 @@ def find_orphans(
     now_redis_s: float,
     now_s: float,
     starting: bool,
+    stalled: bool = False,
 ) -> Orphans:
     """Which tags belong to nobody. Pure.
 
@@ -88,6 +90,8 @@ def find_orphans(
         now_redis_s: Redis's clock, unix seconds.
         now_s: This worker's own monotonic clock.
         starting: Whether this worker has fetched nothing yet.
+        stalled: Whether it comes back from a time without Redis. Then the others may only be a moment behind: their
+            leases have run out, but nobody is to be taken for dead on that.
     """
     live = {name for name, lease in leases.items() if lease.expires > now_redis_s or name == me}
     claimed = frozenset[str]().union(*(leases[name].tags for name in live if name in leases))
@@ -98,11 +102,13 @@ def find_orphans(
         if tag in claimed:
             continue
         first = seen.get(tag, now_s)
-        if alone or tag in abandoned or now_s - first >= LEASE_S:
+        dead = (alone or tag in abandoned) and not stalled
+        if dead or now_s - first >= LEASE_S:
             restore.append(tag)
         else:
             watch[tag] = first
-    return Orphans(restore=tuple(restore), watch=watch, expired=tuple(sorted(leases.keys() - live)))
+    expired = () if stalled else tuple(sorted(leases.keys() - live))
+    return Orphans(restore=tuple(restore), watch=watch, expired=expired)
 
 
 @dataclass(kw_only=True)
@@ -113,13 +119,18 @@ class Recovery:
     held: Callable[[], frozenset[str]]
     qos: Any
     endings: Endings
-    reconnected: bool = False
+    before: frozenset[str] = frozenset()
+    stalled: bool = False
     worker_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _seen: dict[str, float] = field(default_factory=dict)
+    _ticked_s: float | None = None
 
     def tick(self, *, starting: bool = False) -> None:
         """Renew the lease, then restore what belongs to nobody."""
         mine = self.held()
+        now_s = time.monotonic()
+        stalled = self.stalled or (self._ticked_s is not None and now_s - self._ticked_s > LEASE_S / 2)
+        self.stalled = False
         index_key = self.qos.unacked_index_key
         with self.qos.channel.conn_or_acquire() as client:
             seconds, micros = client.time()
@@ -136,17 +147,38 @@ class Recovery:
             indexed=[_text(tag) for tag in raw_tags],
             seen=self._seen,
             now_redis_s=now,
-            now_s=time.monotonic(),
+            now_s=now_s,
             starting=starting,
+            stalled=stalled,
         )
-        self._seen = found.watch
+        self._ticked_s = time.monotonic()
+        # What this worker itself held when it lost the connection: its children were ended, and that is no job's fault.
+        mine_before = self.before.intersection(map(_text, raw_tags)) - mine
+        self.before = frozenset()
+        self._seen = {tag: first for tag, first in found.watch.items() if tag not in mine_before}
+        for tag in mine_before:
+            self._restored(tag, counts=False)
         for tag in found.restore:
-            # Held by myself before I lost the connection, or by anybody while Redis was away: no job's fault.
-            self._restore(tag, counts=not (starting and self.reconnected))
+            if tag not in mine_before:
+                self._restored(tag, counts=True)
         # Only now: had we died before the restore, the lease would still have told the next worker what to do.
         if found.expired:
             with self.qos.channel.conn_or_acquire() as client:
                 client.hdel(self.holders_key, *found.expired)
+
+    def _restored(self, tag: str, *, counts: bool) -> None:
+        """Restore one; a message that cannot be must not keep the others from it."""
+        try:
+            self._restore(tag, counts=counts)
+        except (RedisError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it
+            _log.exception("a held message cannot be restored")
+            self.endings.bury_unreadable(tag, self._raw(tag), f"it cannot be restored: {error!r}", queue="unknown")
+
+    def _raw(self, tag: str) -> bytes:
+        with self.qos.channel.conn_or_acquire() as client:
+            return bytes(client.hget(self.qos.unacked_key, tag) or b"")
 
     def _restore(self, tag: str, *, counts: bool) -> None:
         payload = self._read(tag)
@@ -171,14 +203,17 @@ class Recovery:
                 # An index entry without a message: a worker was killed between kombu's two commands.
                 client.zrem(self.qos.unacked_index_key, tag)
                 return None
+        queue = "unknown"
         try:
             payload, exchange, routing_key = json.loads(raw)
-            payload["properties"]["delivery_info"]["queue"] = self.qos.channel.queue_of(exchange, routing_key)
-        except (ValueError, KeyError, TypeError) as error:
-            self.endings.bury_unreadable(tag, raw, f"a held message cannot be read: {error}")
+            queue = self.qos.channel.queue_of(exchange, routing_key)
+            payload["properties"].setdefault("delivery_info", {})["queue"] = queue
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            self.endings.bury_unreadable(tag, raw, f"a held message cannot be read: {error}", queue=queue)
             return None
         if not isinstance(payload.get("headers"), dict):
-            self.endings.bury_unreadable(tag, json.dumps(payload), "it is JSON, but no message of Celery's")
+            text = "it is JSON, but no message of Celery's"
+            self.endings.bury_unreadable(tag, json.dumps(payload), text, queue=queue)
             return None
         return dict(payload)
 
@@ -200,6 +235,7 @@ class RecoveryStep(bootsteps.StartStopStep):
         self._id = uuid.uuid4().hex
         self._recovery: Recovery | None = None
         self._started = False
+        self._before: frozenset[str] = frozenset()
         self._timer: Any = None
 
     def start(self, c: Any) -> None:
@@ -212,7 +248,8 @@ class RecoveryStep(bootsteps.StartStopStep):
             held=lambda: held_tags(qos),
             qos=qos,
             endings=c.task_consumer.channel.endings,
-            reconnected=self._started,
+            before=self._before,
+            stalled=self._started,
             worker_id=self._id,
         )
         self._started = True
@@ -224,6 +261,8 @@ class RecoveryStep(bootsteps.StartStopStep):
         if self._timer is not None:
             c.timer.cancel(self._timer)
             self._timer = None
+        if self._recovery is not None:
+            self._before = self._recovery.held()
 
     def shutdown(self, c: Any) -> None:
         """At the end of a graceful stop: what is left unacknowledged is restored by the channel's own close."""

@@ -5,8 +5,11 @@ Celery itself publishes a retry as a new message, then acknowledges the old one,
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from billiard.exceptions import SoftTimeLimitExceeded, Terminated, TimeLimitExceeded, WorkerLostError
@@ -15,12 +18,15 @@ from celery.worker import state
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
+from workerpool_worker.messages import wire
 from workerpool_worker.messages.ending import Cause, Endings, Loss
 from workerpool_worker.messages.history import History
 from workerpool_worker.messages.letters import LONGEST_TRACE
 from workerpool_worker.monitoring import outcomes
 from workerpool_worker.runtime.verdict import NotDoneError
 
+_log = logging.getLogger("workerpool_worker.messages")
+_Moved = TypeVar("_Moved")
 _TOO_LONG = Cause(error="TimeLimitExceeded", text="not done within WORKERPOOL_HARD_TIME_LIMIT_SECONDS")
 _LEFT_TO_CELERY = (Terminated, Retry, Reject, Ignore, MemoryError)
 
@@ -31,12 +37,21 @@ class PoolRequest(Request):
     # celery-types lacks them.
     _already_cancelled: bool
     _already_revoked: bool
+    _revoking = False
 
     def acknowledge(self) -> None:
         """The job is done."""
-        if not self.acknowledged:
+        if not self.acknowledged and not self._revoking:
             outcomes.job_finished(self, "completed", seconds=self._seconds())
         super().acknowledge()
+
+    def maybe_expire(self) -> bool:  # type: ignore[override]  # its stub says True or None
+        """Whether it came too late. Celery also revokes the id for hours: ours are business ids, and come again."""
+        return bool(self.expires and datetime.now(self.expires.tzinfo and UTC) > self.expires)
+
+    def _announce_revoked(self, *args: Any, **kwargs: Any) -> None:
+        self._revoking = True
+        super()._announce_revoked(*args, **kwargs)  # type: ignore[misc]  # celery-types lacks it
 
     def on_retry(self, exc_info: Any) -> None:
         """The child says what is to become of a job that is not done."""
@@ -50,8 +65,8 @@ class PoolRequest(Request):
         if verdict.delay_s is None:
             self._bury(verdict.history, cause, seconds=verdict.seconds)
             return
-        self.acknowledged = True
-        self._endings.put_off(self.message._raw, verdict.history, due_s=time.time() + verdict.delay_s)  # noqa: SLF001
+        due_s = time.time() + verdict.delay_s
+        self._moved(lambda payload: self._endings.put_off(payload, verdict.history, due_s=due_s))
         outcomes.job_finished(self, "deferred" if verdict.deferred else "retried", seconds=verdict.seconds)
         self.send_event("task-retried", exception=f"{verdict.error}: {verdict.text}", traceback=verdict.trace)
 
@@ -87,9 +102,8 @@ class PoolRequest(Request):
         task_ready(self)
         if self.acknowledged:
             return
-        self.acknowledged = True
         # Where the channel is closed, the message has been given back, or nobody holds it and recovery finds it.
-        self._endings.give_back(self.message._raw)  # noqa: SLF001
+        self._moved(self._endings.give_back)
         outcomes.job_cut_off(self, "Terminated", "its child was ended; it runs again", again=True)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: ARG002 - Celery's signature
@@ -106,9 +120,8 @@ class PoolRequest(Request):
         return endings
 
     def _lost(self, cause: Cause) -> None:
-        self.acknowledged = True
-        loss = self._endings.lost(self.message._raw, cause)  # noqa: SLF001 - kombu's name for what came
-        if loss is Loss.NOT_OURS:
+        loss = self._moved(lambda payload: self._endings.lost(payload, cause))
+        if loss is None or loss is Loss.NOT_OURS:
             return
         outcomes.job_finished(self, "lost", seconds=self._seconds())
         outcomes.job_cut_off(self, cause.error, cause.text, again=loss is Loss.AGAIN)
@@ -117,11 +130,23 @@ class PoolRequest(Request):
         self.send_event("task-failed", exception=f"{cause.error}: {cause.text}", traceback=cause.trace)
 
     def _bury(self, history: History, cause: Cause, *, seconds: float | None = None) -> None:
-        self.acknowledged = True
-        if self._endings.bury(self.message._raw, history, cause):  # noqa: SLF001
+        if self._moved(lambda payload: self._endings.bury(payload, history, cause)):
             outcomes.job_finished(self, "failed", seconds=self._seconds() if seconds is None else seconds)
             outcomes.job_finished(self, "dead")
         self.send_event("task-failed", exception=f"{cause.error}: {cause.text}", traceback=cause.trace)
+
+    def _moved(self, move: Callable[[wire.Payload], _Moved]) -> _Moved | None:
+        """Move the message; what it says. A message that cannot be moved as a job is buried as what it is."""
+        self.acknowledged = True
+        payload = self.message._raw  # noqa: SLF001 - kombu's name for what came
+        try:
+            return move(payload)
+        except Exception as error:  # noqa: BLE001 - billiard would swallow it, and the job would be held for ever
+            _log.exception("a message cannot be moved")
+            queue = str((payload.get("properties") or {}).get("delivery_info", {}).get("queue") or "unknown")
+            text = f"it cannot be moved: {error!r}"
+            self._endings.bury_unreadable(self.message.delivery_tag, wire.encode(payload), text, queue=queue)
+            return None
 
     def _history_after(self) -> History:
         before = History.of(self.request_dict)

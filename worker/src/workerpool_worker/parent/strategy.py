@@ -9,8 +9,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default
 from redis.exceptions import ResponseError
 
@@ -21,6 +22,9 @@ from workerpool_worker.monitoring import outcomes
 from workerpool_worker.parent import limiter
 from workerpool_worker.runtime.limits import RateLimit
 
+if TYPE_CHECKING:
+    from workerpool_worker.settings import Settings
+
 Handler = Callable[..., Any]
 
 _ASK_AGAIN_S = 1.0
@@ -30,11 +34,15 @@ _log = logging.getLogger("workerpool_worker.messages")
 def strategy(task: Any, app: Any, consumer: Any) -> Handler:
     """The handler of a task's messages."""
     take_in = default(task, app, consumer)
+    settings = app.workerpool_settings
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
         payload, channel, now_s = message._raw, message.channel, time.time()  # noqa: SLF001 - what came
         headers = message.headers
-        due_s = wire.due_s_of(headers)
+        try:
+            due_s = wire.due_s_of(headers)
+        except ValueError as error:
+            raise InvalidTaskError(str(error)) from error
         if due_s is not None and due_s > now_s + SOON_S:
             channel.endings.put_off(payload, wire.history_of(payload), due_s=due_s)
             return None
@@ -55,9 +63,24 @@ def strategy(task: Any, app: Any, consumer: Any) -> Handler:
         headers["eta"] = None
         if due_s is not None:
             headers[DUE_AT] = due_s
+        headers["timelimit"] = _shorter(headers.get("timelimit"), settings)
         return take_in(message, body, ack, reject, callbacks, **more)
 
     return handle
+
+
+def _shorter(given: object, settings: Settings) -> list[float | None]:
+    """The hard and soft time limit of a message: it may ask for shorter ones, or none.
+
+    Leases, claims and the visibility timeout count on it that no try outlives the worker's own hard limit.
+    """
+    pair = given if isinstance(given, list | tuple) and len(given) == 2 else (None, None)  # noqa: PLR2004 - a pair
+    limits = (settings.hard_time_limit_seconds, settings.soft_time_limit_seconds)
+    return [min(float(asked), limit) if _is_time(asked) else None for asked, limit in zip(pair, limits, strict=True)]
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _wait_s(channel: Any, wanted: Sequence[RateLimit]) -> float | None:

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from workerpool_worker.models import Job
 
 
-def send(app: Any, job: Job, *, correlation_id: str, queue: str | None = None) -> None:
+def send(app: Any, job: Job, *, correlation_id: str, queue: str | None = None, retry: bool = True) -> None:
     """Send it, as belonging to what `correlation_id` names, to its own queue or another.
+
+    Without `retry` a Redis that is away is told of at once: an event loop has no time to wait.
 
     Raises:
         kombu.exceptions.OperationalError: Redis is away.
@@ -26,4 +28,5 @@ def send(app: Any, job: Job, *, correlation_id: str, queue: str | None = None) -
         correlation_id=correlation_id,
         # The default exchange needs no binding, so nothing is declared: one command a job.
         declare=(),
+        retry=retry,
     )

@@ -7,7 +7,7 @@ hash the first thousands, of lists those that are fetched next, and the answer n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -216,7 +216,7 @@ class _Look:
 def _place(message: dict[str, Any], kind: Kind, key: str, queue: str, **more: Any) -> Place:
     headers = message["headers"]
     sent, belongs_to = headers.get(ENQUEUED_AT), headers.get(CORRELATION_ID)
-    more.setdefault("due_at", due_s_of(headers) if kind == "unacked" else None)
+    more.setdefault("due_at", _due_s(headers) if kind == "unacked" else None)
     return Place(
         kind=kind,
         key=key,
@@ -271,3 +271,10 @@ def _bytes(value: str | bytes) -> bytes:
 def names(found: Iterable[str]) -> str:
     """Keys as people can read them: kombu's separator is made of control characters."""
     return ", ".join(name.replace(_SEPARATOR, " priority ") for name in found)
+
+
+def _due_s(headers: Mapping[str, Any]) -> float | None:
+    try:
+        return due_s_of(headers)
+    except ValueError:
+        return None
