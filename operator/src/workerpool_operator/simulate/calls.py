@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 from workerpool_operator.simulate.errors import SimulateError
 
-_TOKEN = re.compile(r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+)(?P<unit>[smh]?)(?![\w.])|(?P<name>[a-zA-Z][\w-]*)|(?P<sign>[(),=]))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+)(?P<unit>[smh]?)(?![\w.])|(?P<name>[a-zA-Z][\w-]*)|(?P<sign>[(),=]))"
+)
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DEPTH_MAX = 8
 

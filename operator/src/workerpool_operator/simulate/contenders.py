@@ -79,7 +79,7 @@ def _sized(scenario: Scenario, size: int) -> Result:
 
 
 def _oracle(scenario: Scenario) -> Result:
-    """The bound; within the target is what the largest pool allowed reaches when it is asked for at the first moment."""
+    """The bound; in time is what the largest pool allowed reaches when it is asked for at the first moment."""
     spec, load, slots = scenario.spec, scenario.load, scenario.slots
     least = bound(
         load,

@@ -1,6 +1,6 @@
 """What can be wrong with what a simulation is given.
 
-    SimulateError     one line that names the option, or the file and the line, and what to do
+SimulateError     one line that names the option, or the file and the line, and what to do
 """
 
 from __future__ import annotations

@@ -139,7 +139,8 @@ class Fleet:
 
     def staying(self) -> list[int]:
         """The replicas that are not going away, the youngest first."""
-        found, replica = [], len(self.phase)
+        found: list[int] = []
+        replica = len(self.phase)
         while len(found) < self.current:
             replica -= 1
             if self.phase[replica] <= SERVING:

@@ -35,8 +35,8 @@ class Load:
 def make_load(trace: Trace, job_s: Lengths, *, seed: int) -> Load:
     """Draw the jobs of a trace.
 
-    Within a window arrivals are a Poisson process. A number that was counted is kept as it is, its jobs placed at random
-    (a Poisson process given its count); any other is taken as a mean.
+    Within a window arrivals are a Poisson process. A number that was counted is kept as it is, its jobs placed at
+    random (a Poisson process given its count); any other is taken as a mean.
 
     Raises:
         SimulateError: there are no jobs, or far too many.

@@ -18,7 +18,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
-    """``slots`` is how many jobs a replica runs at a time; ``grace_s`` how long it may take to finish when it is to go."""
+    """``slots`` is how many jobs a replica runs at a time; ``grace_s`` how long a busy one that is to go may take."""
 
     spec: PoolSpec
     load: Load

@@ -116,7 +116,9 @@ def _drift(call: Call, what: str) -> Lengths:
     parts = [*call.plain, *(value for name, value in call.named.items() if name == "of")]
     inner = next((part for part in parts if isinstance(part, Call)), None)
     if inner is None or isinstance(inner, float):
-        raise SimulateError(f"{what}: {call.text!r}: drift needs what drifts: drift(lognormal(mean=1,cv=1),from=1,to=10)")
+        raise SimulateError(
+            f"{what}: {call.text!r}: drift needs what drifts: drift(lognormal(mean=1,cv=1),from=1,to=10)"
+        )
     rest = Call(
         name="drift",
         plain=tuple(part for part in call.plain if part is not inner),

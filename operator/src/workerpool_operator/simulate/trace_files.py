@@ -7,6 +7,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _columns(path: Path, header: Sequence[str], width: int) -> tuple[int | None,
     if time_at is not None or count_at is not None:
         if width > 1 and None in (time_at, count_at):
             raise SimulateError(
-                f"{path}:1: name the columns, one of {', '.join(TIME_NAMES[:4])} and one of {', '.join(COUNT_NAMES[:4])}"
+                f"{path}:1: name a column {', '.join(TIME_NAMES[:4])}, and one {', '.join(COUNT_NAMES[:4])}"
             )
         return time_at, count_at
     if width > 2:  # noqa: PLR2004 - of two columns, the second is the count
@@ -133,7 +134,7 @@ def _windowed(path: Path, rows: Iterable[tuple[float, float]], *, exact: bool = 
     for at, jobs in sorted(rows):
         merged[at] = merged.get(at, 0.0) + jobs
     times = list(merged)
-    gaps = [later - at for at, later in zip(times, times[1:], strict=False)]
+    gaps = [later - at for at, later in pairwise(times)]
     step = statistics.median(gaps) if gaps else 60.0
     begin_s = times[0]
     windows = [
@@ -169,7 +170,9 @@ def _decisions(path: Path, text: str, pool: str | None, mean_job_s: float) -> Tr
             try:
                 at, ready, running = float(record["time"]), record["ready"], record["running"]
             except (KeyError, TypeError, ValueError):
-                raise SimulateError(f"{path}:{number}: this is no decision: it has no time, ready and running") from None
+                raise SimulateError(
+                    f"{path}:{number}: this is no decision: it has no time, ready and running"
+                ) from None
             if isinstance(ready, int) and isinstance(running, int):
                 seen.append((at, float(ready), float(running)))
     if pool is None and len(names) > 1:
@@ -177,7 +180,7 @@ def _decisions(path: Path, text: str, pool: str | None, mean_job_s: float) -> Tr
     if len(seen) < 2:  # noqa: PLR2004 - a difference needs two
         raise SimulateError(f"{path}: fewer than two decisions of pool {pool or 'any'} could be read from it")
     rows, owed = [], seen[0][1] + seen[0][2]
-    for before, now in zip(seen, seen[1:], strict=False):
+    for before, now in pairwise(seen):
         span_s = max(0.0, now[0] - before[0])
         owed += now[1] + now[2] - before[1] - before[2] + (before[2] + now[2]) / 2 * span_s / mean_job_s
         rows.append((before[0], max(0.0, owed)))
@@ -223,7 +226,7 @@ def _prometheus(path: Path, text: str) -> Trace:
 
 def _increases(path: Path, name: str, values: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Jobs a step: a counter's increase, where a fall is a restart from 0; a rate times the step."""
-    pairs = list(zip(values, values[1:], strict=False))
+    pairs = list(pairwise(values))
     if name.endswith(("_total", "_count")):
         return [(at, new - old if new >= old else new) for (at, old), (_, new) in pairs]
     if name:

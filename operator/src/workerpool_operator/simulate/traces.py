@@ -69,7 +69,7 @@ class Trace:
 
     def _with_windows_of(self, window_s: float) -> Trace:
         if self.moments is not None:
-            raise SimulateError(f"{self.name}: --window-seconds is for files with a count in each row; this has arrivals")
+            raise SimulateError(f"{self.name}: --window-seconds is for a count in each row; this file has arrivals")
         windows = tuple((row * window_s, window_s, jobs) for row, (_, _, jobs) in enumerate(self.windows))
         return replace(self, windows=windows, duration_s=len(windows) * window_s)
 
@@ -98,7 +98,7 @@ def load_trace(text: str, *, pool: str | None = None, mean_job_s: float = 1.0) -
     Args:
         text: What stands on the command line.
         pool: Whose decisions to take from a log that holds several pools'.
-        mean_job_s: How long a job runs on average: what a log does not say of jobs that came and went between its lines.
+        mean_job_s: How long a job runs on average: a log does not say how many came and went between its lines.
 
     Raises:
         SimulateError: there is no such file, it cannot be read as a trace, or the description is none.

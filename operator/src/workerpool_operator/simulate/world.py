@@ -43,13 +43,17 @@ class Drain:
 
 
 class Policy(Protocol):
-    """Something that decides sizes. ``initial`` replicas serve from the first moment."""
+    """Something that decides sizes."""
 
     name: str
-    initial: int
     drain: Drain
     next_s: float
     """When it wants to be asked next; never earlier than now."""
+
+    @property
+    def initial(self) -> int:
+        """How many replicas serve before the first job."""
+        ...
 
     def ask(self, now_s: float, world: World) -> int:
         """The size it wants. It must move ``next_s`` on."""

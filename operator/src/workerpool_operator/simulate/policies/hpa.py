@@ -30,10 +30,10 @@ GRACE_S = 30.0
 """``terminationGracePeriodSeconds`` of a pod, default 30 s: what a worker that is told to go may take to finish."""
 
 SCRAPE_S = 15.0
-"""How old a metric from Prometheus may be: ``scrape_interval`` of its getting-started configuration, 15 s."""
+"""How old a metric from Prometheus may be: the ``scrape_interval`` of its getting-started guide, 15 s."""
 
 LIST_LENGTH = 5
-"""``listLength`` of KEDA's Redis scalers, default 5 (https://keda.sh/docs/latest/scalers/redis-lists/): jobs a replica."""
+"""``listLength`` of KEDA's Redis scalers, default 5 (https://keda.sh/docs/latest/scalers/redis-lists/)."""
 
 
 @dataclass(kw_only=True, slots=True)

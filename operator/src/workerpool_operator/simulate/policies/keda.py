@@ -1,9 +1,9 @@
 """KEDA with its Redis list scaler: a poll wakes and puts to sleep, an HPA does all sizes from 1 up.
 
 Source: KEDA 2.20, ``pkg/scaling/executor/scale_scaledobjects.go`` (``RequestScale``, ``scaleToZeroOrIdle``) and
-https://keda.sh/docs/latest/reference/scaledobject-spec/. The HPA asks KEDA's metrics server at each of its syncs, and that
-reads Redis anew (``useCachedMetrics: false``), so the polling interval decides about 0 and 1 only. What KEDA counts is the
-list's length: jobs that wait, not those that run.
+https://keda.sh/docs/latest/reference/scaledobject-spec/. The HPA asks KEDA's metrics server at each of its syncs, and
+that reads Redis anew (``useCachedMetrics: false``), so the polling interval decides about 0 and 1 only. What KEDA
+counts is the list's length: jobs that wait, not those that run.
 """
 
 from __future__ import annotations

@@ -1,29 +1,31 @@
 """The least that any schedule can cost which meets the target, the future known: a bound, not a schedule.
 
-Let N jobs be given with arrivals a_j and seconds s_j, a target T, S the least start-up time of a replica, ``slots`` jobs a
-replica. A schedule meets the target when all but m = floor(N / 100) jobs start (the run that finishes them) within T of
-their arrival; the others are *exempt*, and may run at any later time. R are its replica-seconds: each replica from when
-it is asked for, S or more before it can work, until it is gone. Whatever the schedule does, preemption, order of
-service and foresight included, R is at least the largest of three numbers.
+Let N jobs be given with arrivals a_j and seconds s_j, a target T, S the least start-up time of a replica, ``slots``
+jobs a replica. A schedule meets the target when all but m = floor(N / 100) jobs start (the run that finishes them)
+within T of their arrival; the others are *exempt*, and may run at any later time. R are its replica-seconds: each
+replica from when it is asked for, S or more before it can work, until it is gone. A job that has started runs to its
+end without a pause, or is cut off and starts anew. Whatever the schedule does, in whatever order and with whatever
+foresight, R is at least the largest of three numbers.
 
 1. **Floor.** ``minReplicas`` x duration: the pool is never smaller.
 
-2. **Work and peak.** W / slots + S x (P - minReplicas), with W the sum of all s_j. Every job's seconds are worked once, and a
-   replica works at most ``slots`` of them a second: that is W / slots. Before it works, each replica that is not there at
-   the start spends S, and at least P replicas are needed: for any stretch of arrivals [a, b] and any L, a job of it
-   that is not exempt has started by b + T, so at least min(s_j, L) of it is worked within [a, b + T + L]; hence
-   P x slots x (b - a + T + L) is at least the sum of these less m x L for the exempt. The largest over a set of stretches
+2. **Work and peak.** W / slots + S x (P - minReplicas), W being the sum of all s_j. Each is worked once, and a
+   replica works at most ``slots`` of them a second: that is W / slots. Before it works, each replica that is not there
+   at the start spends S, and at least P replicas are needed: for any stretch of arrivals [a, b] and any L, a job of it
+   that is not exempt has started by b + T, so at least min(s_j, L) of it is worked within [a, b + T + L]; hence P x
+   slots x (b - a + T + L) is at least the sum of these less m x L for the exempt. The largest over a set of stretches
    and several L is taken; any set gives a bound.
 
-3. **Work and gaps** (``minReplicas`` 0). Pick jobs j_1, j_2, ... greedily: j_1 the first, j_{i+1} the first to arrive after
-   a_{j_i} + T. The gap G_i between a_{j_i} + T and a_{j_{i+1}} holds no arrival; let g_i be its length. If neither j_i nor
-   j_{i+1} is exempt, one of two holds. Either a replica is there during all of G_i, which costs g_i, of which no more is
-   work than can run in it; or at some time of G_i there is none, and then the replica that starts j_{i+1} spends S in
-   starting up after that time and before a_{j_{i+1}} + T. These stretches do not overlap for different i, so the waste adds
-   up: R >= W / slots + S + sum of min(S, max(0, g_i - b_i / slots)) - E / slots. (The S alone is the first start.) Here b_i is the
-   work that jobs which are not exempt can do in G_i: such a job has started by a_j + T, so it reaches into G_i only if
-   a_j + s_j > a_{j_i}, and then with no more than min(s_j, g_i). E is the work of the m longest jobs: all that exempt jobs can
-   do in gaps. An exempt j_i spoils two terms, so the 2m largest terms are left out.
+3. **Work and gaps** (``minReplicas`` 0). Pick jobs j_1, j_2, ... greedily: j_1 the first, j_{i+1} the first after
+   a_{j_i} + T. The gap G_i between a_{j_i} + T and a_{j_{i+1}} holds no arrival; let g_i be its length. If neither j_i
+   nor j_{i+1} is exempt, one of two holds. Either a replica is there during all of G_i, which costs g_i, of which no
+   more is work than can run in it; or at some time of G_i there is none, and then the replica that starts j_{i+1}
+   spends S in starting up after that time and before a_{j_{i+1}} + T. These stretches do not overlap for different i,
+   so the waste adds up: R >= W / slots + S + sum of min(S, max(0, g_i - b_i / slots)) - E / slots. (The S alone is the
+   first start.) Here b_i is the work that jobs which are not exempt can do in G_i: such a job has started by a_j + T,
+   so it reaches into G_i only if a_j + s_j > a_{j_i}, and then with no more than min(s_j, g_i). E is the work of the m
+   longest jobs: all that exempt jobs can do in gaps. An exempt j_i spoils two terms, so the 2m largest terms are left
+   out.
 
 That no policy gets below it is also tested, against all of them under random loads. It is not tight: no schedule
 need exist that costs as little, least of all where a few slots have to meet a short target.
@@ -34,7 +36,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from workerpool_operator.simulate.load import Load
 from workerpool_operator.simulate.score import GOAL
@@ -110,7 +112,7 @@ def gap_waste_s(load: Load, *, slots: int, startup_s: float, target_s: float, ex
     while (following := bisect_right(arrivals_s, arrivals_s[picked[-1]] + target_s, picked[-1])) < len(arrivals_s):
         picked.append(following)
     begins_s = [arrivals_s[job] for job in picked]
-    gaps_s = [max(0.0, later - begin - target_s) for begin, later in zip(begins_s, begins_s[1:], strict=False)]
+    gaps_s = [max(0.0, later - begin - target_s) for begin, later in pairwise(begins_s)]
     own_s, over = [0.0] * len(picked), [0] * (len(picked) + 1)
     for number, first in enumerate(picked):
         last = picked[number + 1] if number + 1 < len(picked) else len(arrivals_s)

@@ -1,9 +1,9 @@
 """KEDA tuned for one scenario by somebody who may try it as often as needed, on the very load that counts.
 
-No tuning in real life is as good: it knows the future load, and :data:`~.keda.FREE_DRAIN` protects its busy workers by what
-cannot be known. List length, polling interval, cooldown and the HPA's window are swept one after the other, each by its
-whole list, then the list length again more finely; steps up are not limited. The HPA's sync stays at 15 s: that is a flag
-of the cluster's controller manager, not of a ScaledObject.
+No tuning in real life is as good: it knows the future load, and :data:`~.keda.FREE_DRAIN` protects its busy workers by
+what cannot be known. List length, polling interval, cooldown and the HPA's window are swept one after the other, each
+by its whole list, then the list length again more finely; steps up are not limited. The HPA's sync stays at 15 s: that
+is a flag of the cluster's controller manager, not of a ScaledObject.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workerpool_operator.simulate.score import Score
 from workerpool_operator.simulate.world import Outcome
 
 COARSE = (0.02, 0.05, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1.0, 1.25)
-"""List lengths tried first, in units of target x slots / mean job seconds: how many jobs one replica does in a target."""
+"""List lengths tried first, in units of target x slots / mean job seconds: the jobs one replica does in a target."""
 FINE = (0.7, 0.8, 0.9, 1.1, 1.2, 1.35)
 """Those tried at the end, in units of the best so far."""
 WINDOWS_S = (0.0, 15.0, 60.0, 120.0, 300.0)
@@ -45,9 +45,10 @@ def tuned(scenario: Scenario) -> Trial:
     unit = scenario.target_s * scenario.slots * len(scenario.load.services_s) / scenario.load.work_s
     begin = KedaSetting(poll_s=1.0, cooldown_s=60.0, window_s=60.0, limited=False)
     best = sweep.best(replace(begin, list_length=_length(unit * share)) for share in COARSE)
-    for name, values in (("window_s", WINDOWS_S), ("cooldown_s", COOLDOWNS_S), ("poll_s", POLLS_S)):
-        best = sweep.best(replace(best.setting, **{name: value}) for value in values)
-    return sweep.best(replace(best.setting, list_length=length) for length in _finer(best.setting.list_length))
+    best = sweep.best([replace(best.setting, window_s=value) for value in WINDOWS_S])
+    best = sweep.best([replace(best.setting, cooldown_s=value) for value in COOLDOWNS_S])
+    best = sweep.best([replace(best.setting, poll_s=value) for value in POLLS_S])
+    return sweep.best([replace(best.setting, list_length=length) for length in _finer(best.setting.list_length)])
 
 
 def _length(jobs: float) -> int:

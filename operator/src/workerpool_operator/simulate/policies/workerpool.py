@@ -1,9 +1,9 @@
 """WorkerPool itself: the very ``decide`` of production, fed with what production's loop would have seen.
 
 The loop's timing is kept: a turn an interval after the last one began, a little late each time, as an event loop wakes
-up and a read of Redis takes its time. Jobs that workers hold come from the broker, exact; who is busy, and how many jobs
-were started, come from heartbeats, up to two seconds old. A pool at rest is left alone as the Kubernetes loop does, and
-made up for with the same catch-up decision.
+up and a read of Redis takes its time. Jobs that workers hold come from the broker, exact; who is busy, and how many
+jobs were started, come from heartbeats, up to two seconds old. A pool at rest is left alone as the Kubernetes loop
+does, and made up for with the same catch-up decision.
 
 The observation equals what ``queues/inflight.estimate`` makes of late-acknowledging workers; a test compares the two
 over whole runs.
@@ -23,7 +23,7 @@ from workerpool_operator.core.spec import PoolSpec
 from workerpool_operator.simulate.world import Drain, Pick, World
 
 JITTER_S = 0.02
-"""A turn begins up to this much late: waking up, and the read of a Redis in the same network (docs/benchmarks-operator.md)."""
+"""A turn begins up to this much late: waking up, and the read of a Redis nearby (see docs/benchmarks-operator.md)."""
 
 REST_S = 10.0
 """For how long a pool at rest is not decided anew: ``kube/loops.py`` has the same."""
@@ -79,7 +79,9 @@ class WorkerPoolPolicy:
         if turns > 0:
             self.next_s += turns * pause_s
             at_zero = Replicas(current=0, ready=0, busy=0)
-            last = self._observation(self.next_s - pause_s, QueueDepth(ready=0), InFlight(started_total=self._started), at_zero)
+            last = self._observation(
+                self.next_s - pause_s, QueueDepth(ready=0), InFlight(started_total=self._started), at_zero
+            )
             self.history = decide(last, self.spec, self.history).history
 
     @property
