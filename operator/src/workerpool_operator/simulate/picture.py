@@ -57,6 +57,8 @@ def draw(question: Question, results: Mapping[str, Result], path: Path) -> None:
     for number, (row, result) in enumerate(zip(rows, shown, strict=True)):
         _sizes(row[0], question, result, work, unit_s, first=number == 0)
         _waits(row[1], question, result, unit_s, first=number == 0)
+    most = max(_largest(result) for result in shown)
+    rows[0][0].set_ylim(0, max(most, 2) * 1.08)
     for axis in rows[-1]:
         axis.set_xlabel(f"{unit} since the beginning")
     oracle = results.get("oracle")
@@ -72,6 +74,11 @@ def draw(question: Question, results: Mapping[str, Result], path: Path) -> None:
         raise SimulateError(f"--plot: {path} cannot be written: {error.strerror}") from error
     finally:
         plt.close(figure)
+
+
+def _largest(result: Result) -> int:
+    course = result.outcome.course if result.outcome else []
+    return max([moment.current for moment in course], default=result.score.pods_started or 0)
 
 
 def _unit(duration_s: float) -> tuple[float, str]:
@@ -106,7 +113,6 @@ def _sizes(axis: Any, question: Question, result: Result, work: list[float], uni
     axis.step(times, sizes, where="post", color=SIZE, linewidth=1.1)
     verdict = f"{score.within_target:.1%} in time" if score.meets else f"MISSES: {score.within_target:.1%} in time"
     axis.set_title(f"{score.name}: cost {score.cost:.2f}, {verdict}", loc="left", fontsize=10, fontweight="bold")
-    axis.set_ylim(bottom=0)
     axis.set_xlim(0, load.duration_s / unit_s)
     axis.yaxis.get_major_locator().set_params(integer=True)
     if first:

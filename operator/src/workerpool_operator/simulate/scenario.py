@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workerpool_operator.core.spec import PoolSpec
 from workerpool_operator.simulate.load import Load
@@ -32,7 +32,10 @@ class Scenario:
     progress: Progress | None = None
 
     def run(self, policy: Policy, *, label: str = "") -> Outcome:
-        """Run a policy through it."""
+        """Run a policy through it.
+
+        Replicas that it has from the first moment on, beyond the pool's minimum, have cost their start as well.
+        """
         progress, name = self.progress, label or policy.name
         world = World(
             load=self.load,
@@ -43,7 +46,9 @@ class Scenario:
             progress=None if progress is None else lambda share: progress(name, share),
             moments=self.moments,
         )
-        return world.run()
+        outcome = world.run()
+        begun = max(0, policy.initial - self.spec.min_replicas)
+        return replace(outcome, replica_s=outcome.replica_s + begun * self.startup.mean_s) if begun else outcome
 
     def score(self, policy: Policy, outcome: Outcome, *, name: str = "", setting: str = "") -> Score:
         """Count what came of it."""

@@ -233,7 +233,7 @@ class World:
         if self.fleet.phase[replica] is not LEAVING:
             return
         cut = sorted(entry for entry in self._finishes if entry[2] == replica)
-        self._finishes = [entry for entry in self._finishes if entry[2] != replica]
+        self._finishes[:] = [entry for entry in self._finishes if entry[2] != replica]
         heapify(self._finishes)
         self.fleet.remove(replica, now_s)
         self._busy_kills += 1
