@@ -1,10 +1,10 @@
-"""What the policy costs beside KEDA tuned for each scenario, and how many jobs are in time, over a grid of scenarios.
+"""What the policy costs beside KEDA tuned for each scenario, and how many jobs are in time: a grid.
 
-    .venv/bin/python -m benchmarks.policies [--traces FOLDER] [--quick] [--only WORD] [--write docs/benchmarks-policy.md]
+    .venv/bin/python -m benchmarks.policies [--traces FOLDER] [--quick] [--only WORD] [--write FILE]
 
-The folder holds elb_request_count.csv, nyc_taxi.csv and twitter_volume_amzn.csv of the Numenta Anomaly Benchmark; it can
-also be named by WORKERPOOL_TRACES, and is ../shared/traces beside the checkout if that is there. All is virtual time in
-one process, with one seed a scenario: the same command gives the same page. The whole grid takes some ten minutes.
+The folder holds elb_request_count.csv, nyc_taxi.csv and twitter_volume_amzn.csv of the Numenta Anomaly Benchmark; it
+can also be named by WORKERPOOL_TRACES, and is ../shared/traces of the checkout if that is there. All is virtual time in one
+process, with one seed a scenario: the same command gives the same page.
 """
 
 from __future__ import annotations
@@ -107,10 +107,8 @@ def grid() -> list[Case]:
             for busy in (0.1, 0.5, 2.0, 10.0, 200.0)
         ]
     heavy, long_jobs = "pareto(mean=2,alpha=1.5)", "lognormal(mean=3600,cv=0.5)"
-    drift, mixed = (
-        "drift(lognormal(mean=1,cv=1),from=1,to=10)",
-        "mix(lognormal(mean=0.5,cv=1),90,lognormal(mean=30,cv=1),10)",
-    )
+    drift = "drift(lognormal(mean=1,cv=1),from=1,to=10)"
+    mixed = "mix(lognormal(mean=0.5,cv=1),90,lognormal(mean=30,cv=1),10)"
     for job in (heavy, drift, "drift(lognormal(mean=10,cv=1),from=1,to=0.1)", mixed):
         cases += [
             Case(shape=shape, busy=10.0, target_s=30, job=job, quick=shape == "poisson")
@@ -171,21 +169,24 @@ def measure(case: Case, traces: Path | None, jobs_max: int) -> Row:
     return Row(case, scores | {name: AGAINST[name](scenario).score for name in CONTENDERS})
 
 
+COLUMNS = (
+    *("scenario", "busy slots", "target, s", "slots"),
+    *("WorkerPool: in time", "cost", "started"),
+    *("KEDA tuned: in time", "cost", "started"),
+    *("cost ratio", "KEDA: in time", "cost", "no less than", "losses"),
+)
+
+
 def page(rows: Sequence[Row]) -> str:
     """The results as Markdown."""
-    lines = [
-        "| scenario | busy slots | target, s | slots | WorkerPool: in time | cost | started | KEDA tuned: in time | cost "
-        "| started | cost ratio | KEDA: in time | cost | no less than | losses |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
-    ]
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|---|{'--:|' * (len(COLUMNS) - 2)}---|"]
     for row in rows:
         case, scores = row.case, row.scores
         ours, tuned, keda = (_cells(scores[name]) for name in ("workerpool", "keda-tuned", "keda"))
         ratio = "-" if math.isnan(row.ratio) else f"{row.ratio:.2f}"
-        lines.append(
-            f"| {case.name} | {case.busy:g} | {case.target_s} | {case.slots} | {' | '.join(ours)} | {' | '.join(tuned)} "
-            f"| {ratio} | {keda[0]} | {keda[1]} | {scores['oracle'].cost:.2f} | {row.losses} |"
-        )
+        asked = (case.name, f"{case.busy:g}", str(case.target_s), str(case.slots))
+        cells = (*asked, *ours, *tuned, ratio, keda[0], keda[1], f"{scores['oracle'].cost:.2f}", row.losses)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*summary(rows), "", *lines, ""])
 
 
@@ -202,24 +203,29 @@ def summary(rows: Sequence[Row]) -> list[str]:
     tuned_late = sum(1 for row in possible if not row.scores["keda-tuned"].meets)
     kills = sum(row.scores["workerpool"].busy_kills for row in rows)
     mean = math.exp(sum(math.log(ratio) for ratio in ratios) / len(ratios)) if ratios else math.nan
-    return [
-        f"- {len(rows)} scenarios; in {len(possible)} the target can be met.",
-        f"- At least {GOAL:.0%} in time: missed in {late} of them (KEDA tuned: in {tuned_late}). Busy replicas killed: {kills}.",
-        f"- Cost beside KEDA tuned: geometric mean {mean:.3f}, worst {max(ratios, default=math.nan):.2f}; "
-        f"more than {RATIO_MAX:.2f} in {sum(1 for ratio in ratios if ratio > RATIO_MAX)}.",
-        f"- Replicas started beside it: more than {PODS_MAX:g} times as many in {sum(1 for row in rows if row.pods > PODS_MAX)}.",
-    ]
+    worst = max(ratios, default=math.nan)
+    dearer = sum(1 for ratio in ratios if ratio > RATIO_MAX)
+    restless = sum(1 for row in rows if row.pods > PODS_MAX)
+    said = (
+        f"{len(rows)} scenarios; in {len(possible)} the target can be met.",
+        f"At least {GOAL:.0%} in time: missed in {late} (KEDA tuned: in {tuned_late}). Busy replicas killed: {kills}.",
+        f"Cost beside KEDA tuned, where that is in time: geometric mean {mean:.3f}, worst {worst:.2f}, "
+        + f"more than {RATIO_MAX:.2f} in {dearer}.",
+        f"Replicas started beside it: more than {PODS_MAX:g} times as many in {restless}.",
+    )
+    return [f"- {line}" for line in said]
 
 
 HEAD = """# What the policy costs, beside KEDA tuned for each scenario
 
 Made by `python -m benchmarks.policies --write docs/benchmarks-policy.md`{options}; the scenarios stand in
-`benchmarks/policies.py`. Virtual time ([how](simulate.md)), one default configuration for all, no constant fitted to any.
+`benchmarks/policies.py`. Virtual time ([how](simulate.md)), one default configuration for all, no constant fitted to
+any of them.
 
 *KEDA tuned* has list length, polling interval, cooldown and window swept for that very scenario, the load known
-beforehand, and its busy workers protected for free; *KEDA* has its defaults. *Cost* is replica-seconds x slots / seconds of
-work: 1 never idles. *No less than* is a bound that no schedule can beat, the future known ([why](adr/0020-the-simulator.md)).
-**Bold**: fewer than 99% in time. Losses are marked.
+beforehand, and its busy workers protected for free; *KEDA* has its defaults. *Cost* is replica-seconds x slots /
+seconds of work: 1 never idles. *No less than* is a bound that no schedule can beat, the future known
+([why](adr/0020-the-simulator.md)). **Bold**: fewer than 99% in time. Losses are marked in the last column.
 
 """
 
@@ -244,10 +250,8 @@ def main() -> None:
         )
     print(page(rows))
     if options.write:
-        said = " --quick" if options.quick else ""
-        Path(options.write).write_text(
-            HEAD.format(options=f" with `{said.strip()}`" if said else "") + page(rows), encoding="utf-8"
-        )
+        said = " and `--quick`" if options.quick else ""
+        Path(options.write).write_text(HEAD.format(options=said) + page(rows), encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:

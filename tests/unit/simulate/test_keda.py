@@ -1,4 +1,4 @@
-"""The models of KEDA and of the HorizontalPodAutoscaler against sequences worked out by hand, and a real one's times."""
+"""The models of KEDA and of the HPA against sequences worked out by hand, and against a real one's times."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_crowd_needs_its_peak() -> None:
 
 @dataclass(kw_only=True, slots=True)
 class Foresight:
-    """Knows when jobs arrive: starts its replicas so late that the oldest job is just in time, and drops them at once."""
+    """Knows when jobs arrive: starts replicas so late that the oldest job is just in time, and drops them at once."""
 
     load: Load
     startup_s: float

@@ -36,7 +36,7 @@ class Restless:
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
 
-    def ask(self, now_s: float, world: World) -> int:
+    def ask(self, now_s: float, world: World) -> int:  # noqa: ARG002 - the protocol's
         self.next_s = now_s + self.rng.uniform(0.01, 5.0)
         return self.rng.randint(0, self.most) if now_s < self.until_s else self.most
 
@@ -100,7 +100,7 @@ class Scripted:
     next_s: float = 0.0
     initial: int = 0
 
-    def ask(self, now_s: float, world: World) -> int:
+    def ask(self, now_s: float, world: World) -> int:  # noqa: ARG002 - the protocol's
         size = self.script[0][1]
         if now_s >= self.script[0][0]:
             self.script.pop(0)
