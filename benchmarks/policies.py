@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.policies [--traces FOLDER] [--quick] [--only WORD] [--write FILE]
 
 The folder holds elb_request_count.csv, nyc_taxi.csv and twitter_volume_amzn.csv of the Numenta Anomaly Benchmark; it
-can also be named by WORKERPOOL_TRACES, and is ../shared/traces of the checkout if that is there. All is virtual time in one
-process, with one seed a scenario: the same command gives the same page.
+can also be named by WORKERPOOL_TRACES, and is ../shared/traces of the checkout if that is there. All is virtual time
+in one process, with one seed a scenario: the same command gives the same page.
 """
 
 from __future__ import annotations
@@ -209,8 +209,7 @@ def summary(rows: Sequence[Row]) -> list[str]:
     said = (
         f"{len(rows)} scenarios; in {len(possible)} the target can be met.",
         f"At least {GOAL:.0%} in time: missed in {late} (KEDA tuned: in {tuned_late}). Busy replicas killed: {kills}.",
-        f"Cost beside KEDA tuned, where that is in time: geometric mean {mean:.3f}, worst {worst:.2f}, "
-        + f"more than {RATIO_MAX:.2f} in {dearer}.",
+        f"Cost beside KEDA tuned: geometric mean {mean:.3f}, worst {worst:.2f}, above {RATIO_MAX:.2f} in {dearer}.",
         f"Replicas started beside it: more than {PODS_MAX:g} times as many in {restless}.",
     )
     return [f"- {line}" for line in said]

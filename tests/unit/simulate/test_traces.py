@@ -53,8 +53,21 @@ def test_silence_between_rows_stays_silent(tmp_path: Path) -> None:
 
 
 def test_counts_without_times_need_a_window(tmp_path: Path) -> None:
-    trace = load_trace(file(tmp_path, "count\n4\n6\n")).replayed(window_s=10)
-    assert trace.windows == ((0.0, 10.0, 4.0), (10.0, 10.0, 6.0))
+    trace = load_trace(file(tmp_path, "count\n4\n6\n"))
+    assert trace.replayed(window_s=10).windows == ((0.0, 10.0, 4.0), (10.0, 10.0, 6.0))
+    with pytest.raises(SimulateError, match="--window-seconds"):
+        trace.replayed()
+
+
+@pytest.mark.parametrize("text", ["arrival\n1000.5\n1003\n", "poisson(rate=1)"])
+def test_what_has_no_rows_has_no_windows(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SimulateError, match="a count in each row"):
+        load_trace(file(tmp_path, text) if "\n" in text else text).replayed(window_s=10)
+
+
+def test_beginning_of_a_trace_is_cut_in_the_middle_of_a_window(tmp_path: Path) -> None:
+    trace = load_trace(file(tmp_path, "0,10\n60,20\n120,7\n")).first(90)
+    assert (trace.windows, trace.duration_s) == (((0.0, 60.0, 10.0), (60.0, 30.0, 10.0)), 90)
 
 
 def test_replay_is_faster_and_stronger(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def _csv(path: Path, text: str) -> Trace:
         times = [float(n) for n in range(len(rows))]
     else:
         times = [_time_of(path, n, cells, time_at) for n, cells in rows]
-    return _windowed(path, list(zip(times, counts, strict=True)))
+    return replace(_windowed(path, list(zip(times, counts, strict=True))), timed=time_at is not None)
 
 
 def _columns(path: Path, header: Sequence[str], width: int) -> tuple[int | None, int | None]:
@@ -146,6 +147,7 @@ def _windowed(path: Path, rows: Iterable[tuple[float, float]], *, exact: bool = 
         windows=tuple(windows),
         duration_s=windows[-1][0] + windows[-1][1],
         begin_s=begin_s,
+        rows=True,
         exact=exact and all(jobs == int(jobs) for jobs in merged.values()),
     )
 

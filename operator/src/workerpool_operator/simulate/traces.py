@@ -16,7 +16,8 @@ class Trace:
 
     ``windows`` are stretches (begin, length, jobs) in order that do not overlap; ``moments``, where given, are the very
     times at which jobs arrived, and count instead. ``exact`` says that a window's number of jobs is what was counted,
-    not the mean of something random. ``begin_s`` is the Unix time of the beginning, 0 where it is not known.
+    not the mean of something random. ``begin_s`` is the Unix time of the beginning, 0 where it is not known. ``rows``
+    says that the windows are rows of a file, ``timed`` that it says when they are.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Trace:
     moments: tuple[float, ...] | None = None
     exact: bool = False
     begin_s: float = 0.0
+    rows: bool = False
+    timed: bool = True
 
     @property
     def jobs(self) -> float:
@@ -50,6 +53,8 @@ class Trace:
         Raises:
             SimulateError: the trace has no rows to which a window could apply, or no job that could be scaled.
         """
+        if window_s is None and not self.timed:
+            raise SimulateError(f"{self.name}: its rows have no time: say how long one lasts with --window-seconds")
         trace = self if window_s is None else self._with_windows_of(window_s)
         if speedup != 1.0:
             trace = trace._faster(speedup)  # noqa: SLF001 - its own class
@@ -60,16 +65,22 @@ class Trace:
         return trace if scale == 1.0 else trace._scaled(scale)  # noqa: SLF001
 
     def first(self, seconds: float) -> Trace:
-        """Its beginning only."""
+        """Its beginning only; of the window that is cut, the same share of its jobs."""
         if seconds >= self.duration_s:
             return self
-        windows = tuple(window for window in self.windows if window[0] + window[1] <= seconds)
+        windows = []
+        for begin, length, jobs in self.windows:
+            if begin + length <= seconds:
+                windows.append((begin, length, jobs))
+            elif begin < seconds:
+                windows.append((begin, seconds - begin, jobs * (seconds - begin) / length))
         moments = None if self.moments is None else tuple(at for at in self.moments if at <= seconds)
-        return replace(self, duration_s=seconds, windows=windows, moments=moments)
+        exact = self.exact and all(jobs == int(jobs) for _, _, jobs in windows)
+        return replace(self, duration_s=seconds, windows=tuple(windows), moments=moments, exact=exact)
 
     def _with_windows_of(self, window_s: float) -> Trace:
-        if self.moments is not None:
-            raise SimulateError(f"{self.name}: --window-seconds is for a count in each row; this file has arrivals")
+        if not self.rows:
+            raise SimulateError(f"{self.name}: --window-seconds is for files with a count in each row")
         windows = tuple((row * window_s, window_s, jobs) for row, (_, _, jobs) in enumerate(self.windows))
         return replace(self, windows=windows, duration_s=len(windows) * window_s)
 
