@@ -260,7 +260,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a part of the grid")
     parser.add_argument("--only", default="", help="scenarios with this in their name")
-    parser.add_argument("--jobs-max", type=int, default=100_000, help="jobs in a scenario; its time is cut to that")
+    parser.add_argument("--jobs-max", type=int, default=30_000, help="jobs in a scenario; its time is cut to that")
     parser.add_argument("--write", metavar="FILE", help="write the page there")
     options = parser.parse_args()
     options.traces = Path(options.traces) if options.traces else None

@@ -124,7 +124,7 @@ def _number(value: float | None) -> str:
 def _trouble(score: Score) -> str:
     said = []
     if score.busy_kills:
-        said.append(f"{score.busy_kills} busy replicas killed: {duration(score.lost_s)} of work were done again")
+        said.append(f"busy replicas killed: {score.busy_kills}, work done again: {duration(score.lost_s)}")
     if score.unfinished:
-        said.append(f"{score.unfinished} jobs were never done")
+        said.append(f"jobs never done: {score.unfinished}")
     return f"{score.name}: {'; '.join(said)}"
