@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from workerpool_operator.simulate.errors import SimulateError
 from workerpool_operator.simulate.load import make_load
-from workerpool_operator.simulate.services import lengths
+from workerpool_operator.simulate.services import Lengths, lengths
 from workerpool_operator.simulate.traces import Trace, load_trace
 
 pytestmark = pytest.mark.unit
@@ -216,3 +217,54 @@ def test_arrivals_are_ordered_and_inside(rows: list[tuple[int, int]], scale: flo
     assert load.arrivals_s == sorted(load.arrivals_s)
     assert load.arrivals_s[0] >= 0
     assert load.arrivals_s[-1] <= load.duration_s + 1e-9
+
+
+def outcome_of(read: Callable[[], Trace | Lengths]) -> Trace | Lengths | SimulateError:
+    """What is read, or the one error that reading may end with; any other ends the test."""
+    try:
+        return read()
+    except SimulateError as error:
+        return error
+
+
+CELLS = st.sampled_from(
+    [
+        "timestamp",
+        "value",
+        "0",
+        "1",
+        "60",
+        "-5",
+        "1e400",
+        "nan",
+        "2026-05-01 08:00",
+        "9999-12-31",
+        "",
+        "x",
+        '"7"',
+        "{",
+        "{}",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(st.lists(CELLS, max_size=3).map(",".join) | st.text(max_size=30), max_size=8))
+def test_whatever_is_in_a_file_it_is_a_trace_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.csv"
+    path.write_text("\n".join(lines), encoding="utf-8", errors="surrogatepass")
+    found = outcome_of(lambda: load_trace(str(path)))
+    if isinstance(found, Trace):
+        assert found.duration_s > 0
+        assert found.jobs >= 0
+    else:
+        assert len(str(found).splitlines()) == 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(alphabet="poisnflahbure(),=.19einfmx \n", max_size=40))
+def test_whatever_is_described_it_is_a_trace_or_one_line(text: str) -> None:
+    for found in (outcome_of(lambda: load_trace(text)), outcome_of(lambda: lengths(text, "--job-seconds"))):
+        assert isinstance(found, Trace | Lengths) or str(found)
