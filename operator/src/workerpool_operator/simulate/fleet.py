@@ -46,13 +46,17 @@ class Fleet:
         self.heard_active = self.heard_leaving = self.heard_busy = 0
         """Jobs of staying and of leaving replicas, and busy staying replicas, by their last heartbeats."""
         self.heard_started: int | None = None
-        """Jobs started, by all heartbeats so far; None before the first."""
+        """Jobs started, by the heartbeats that were listened to; None before the first. What a replica had started by
+        then is not among them: a worker may be older than the one who listens."""
         self.replica_s = 0.0
         self._counted_s = 0.0
         self._heard_processed: list[int] = []
         self._next_beat_s: list[float] = []
         self._changed: list[int] = []
         self._is_changed: list[bool] = []
+        self._listened: list[int] = []
+        self._new: list[int] = []
+        self._told_of: list[int] = []
 
     @property
     def started(self) -> int:
@@ -68,7 +72,7 @@ class Fleet:
         """One more replica, starting."""
         self.count_until(now_s)
         self.current += 1
-        for column in (self.active, self.processed, self.heard, self._heard_processed):
+        for column in (self.active, self.processed, self.heard, self._heard_processed, self._listened):
             column.append(0)
         self.phase.append(STARTING)
         self.born_s.append(now_s)
@@ -82,8 +86,7 @@ class Fleet:
         self.phase[replica] = SERVING
         self.ready_s[replica] = now_s
         self.ready += 1
-        if self.heard_started is None:
-            self.heard_started = 0
+        self._new.append(replica)
 
     def begin(self, replica: int, now_s: float) -> None:
         """It takes a job."""
@@ -136,6 +139,17 @@ class Fleet:
             else:
                 waiting.append(replica)
         self._changed = waiting
+        for replica in self._new:
+            if self.phase[replica] is not GONE:
+                self.heard_started = self.heard_started or 0
+            self._listened[replica] = self._heard_processed[replica]
+        for replica in self._told_of:
+            if self.phase[replica] is not GONE:
+                self.heard_started = (
+                    (self.heard_started or 0) + self._heard_processed[replica] - self._listened[replica]
+                )
+                self._listened[replica] = self._heard_processed[replica]
+        self._new, self._told_of = [], []
 
     def staying(self) -> list[int]:
         """The replicas that are not going away, the youngest first."""
@@ -168,6 +182,5 @@ class Fleet:
         else:
             self.heard_active += active - before
             self.heard_busy += (active > 0) - (before > 0)
-        processed = self.processed[replica]
-        self.heard_started = (self.heard_started or 0) + processed - self._heard_processed[replica]
-        self._heard_processed[replica] = processed
+        self._heard_processed[replica] = self.processed[replica]
+        self._told_of.append(replica)
