@@ -10,13 +10,15 @@ in one process, with one seed a scenario: the same command gives the same page.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from workerpool_operator.core.spec import PoolSpec
 from workerpool_operator.simulate.contenders import AGAINST, own
@@ -60,7 +62,7 @@ class Case:
         late = "" if self.startup == "5" else f", start {self.startup} s"
         return f"{self.shape}{extra}{late}"
 
-    def scenario(self, traces: Path | None, jobs_max: int) -> Scenario:
+    def scenario(self, traces: Path | None, jobs_max: int, seed: int) -> Scenario:
         """Make its load."""
         job_s = lengths(self.job, "job")
         rate = self.busy / job_s.mean_s
@@ -73,7 +75,8 @@ class Case:
         )
         return Scenario(
             spec=spec,
-            load=make_load(trace.first(hours * 3600), job_s, seed=1),
+            load=make_load(trace.first(hours * 3600), job_s, seed=seed),
+            seed=seed,
             startup=lengths(self.startup, "startup"),
             slots=self.slots,
             target_s=float(self.target_s),
@@ -162,11 +165,30 @@ class Row:
         return ", ".join(said)
 
 
-def measure(case: Case, traces: Path | None, jobs_max: int) -> Row:
+class Rivals:
+    """The others' scores, which stay what they are while the policy is worked on: kept in a file where one is named."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, list[dict[str, Any]]] = {}
+        if path is not None and path.exists():
+            self._known = json.loads(path.read_text(encoding="utf-8"))
+
+    def scores(self, key: str, scenario: Scenario) -> dict[str, Score]:
+        """Look them up, or run them."""
+        if key not in self._known:
+            self._known[key] = [asdict(AGAINST[name](scenario).score) for name in CONTENDERS]
+            if self._path is not None:
+                self._path.write_text(json.dumps(self._known), encoding="utf-8")
+        found = [Score(**fields) for fields in self._known[key]]
+        return {score.name: score for score in found}
+
+
+def measure(case: Case, traces: Path | None, *, jobs_max: int, seed: int, rivals: Rivals) -> Row:
     """Run one scenario."""
-    scenario = case.scenario(traces, jobs_max)
-    scores = {"workerpool": own(scenario).score}
-    return Row(case, scores | {name: AGAINST[name](scenario).score for name in CONTENDERS})
+    scenario = case.scenario(traces, jobs_max, seed)
+    others = rivals.scores(f"{case!r} {jobs_max} {seed}", scenario)
+    return Row(case, {"workerpool": own(scenario).score} | others)
 
 
 COLUMNS = (
@@ -237,10 +259,10 @@ def main() -> None:
     cases = [case for case in grid() if (case.quick or not options.quick) and options.only in case.name]
     if traces is None and any(case.shape in LATELY for case in cases):
         sys.exit("benchmarks.policies: name the folder of the real traces with --traces, or WORKERPOOL_TRACES")
-    rows = []
+    rows, rivals = [], Rivals(options.rivals)
     for case in cases:
         begin_s = time.monotonic()
-        rows.append(measure(case, traces, options.jobs_max))
+        rows.append(measure(case, traces, jobs_max=options.jobs_max, seed=options.seed, rivals=rivals))
         ours, tuned = rows[-1].scores["workerpool"], rows[-1].scores["keda-tuned"]
         sys.stderr.write(
             f"{case.name}, busy {case.busy:g}, target {case.target_s}, slots {case.slots}: {ours.within_target:.2%} "
@@ -261,6 +283,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a part of the grid")
     parser.add_argument("--only", default="", help="scenarios with this in their name")
     parser.add_argument("--jobs-max", type=int, default=30_000, help="jobs in a scenario; its time is cut to that")
+    parser.add_argument("--seed", type=int, default=1, help="other luck")
+    parser.add_argument(
+        "--rivals", type=Path, metavar="FILE", help="keep the others' scores there; delete it to run them anew"
+    )
     parser.add_argument("--write", metavar="FILE", help="write the page there")
     options = parser.parse_args()
     options.traces = Path(options.traces) if options.traces else None
