@@ -44,7 +44,7 @@ def text(question: Question, scores: Sequence[Score]) -> str:
     load, target_s = question.load, f"{question.target_s:g} s"
     jobs, busy = f"{len(load.arrivals_s):,} jobs of {question.job_s}", load.work_s / load.duration_s
     lines = [
-        f"pool {question.pool}: {jobs} in {duration(load.duration_s)} ({question.trace}), {busy:.2g} running at a time",
+        f"pool {question.pool}: {jobs} in {duration(load.duration_s)} ({question.trace}), {busy:.3g} running at a time",
         f"target {target_s}; a replica starts in {question.startup_s} s and runs {question.slots} at a time",
         "",
     ]
