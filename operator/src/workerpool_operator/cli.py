@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from workerpool_operator.simulate.command import simulate
+
 ENVIRONMENT_PREFIX = "WORKERPOOL"
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": ENVIRONMENT_PREFIX, "max_content_width": 100}
@@ -222,3 +224,6 @@ def crd() -> None:
     from workerpool_operator.kube.crd import crd_yaml  # noqa: PLC0415 - only this command needs it
 
     click.echo(crd_yaml(), nl=False)
+
+
+main.add_command(simulate)
