@@ -13,9 +13,9 @@ from workerpool_worker.messages import keys, scripts
 
 PROMOTED_AT_ONCE = 200
 
-# KEYS: set and hash, for each queue. ARGV[1]: how many at most for each. Returns the number promoted, and in how many
-# milliseconds the next one comes due (-1: none). The push comes first: a Redis out of memory refuses it, and the job
-# stays where it is. Redis's own clock, so that workers with different clocks agree.
+# KEYS: set and hash, for each queue. ARGV[1]: how many at most for each. Returns the number promoted, in how many
+# milliseconds the next one comes due (-1: none), and Redis's time: its clock counts, so that workers with different
+# clocks agree. The push comes first: a Redis out of memory refuses it, and the job stays where it is.
 PROMOTE = """
 local now = redis.call('TIME')
 local now_s = now[1] + now[2] / 1000000
@@ -38,23 +38,28 @@ for i = 1, #KEYS, 2 do
     if next_ms < 0 or ms < next_ms then next_ms = ms end
   end
 end
-return {promoted, next_ms}
+return {promoted, next_ms, now[1], now[2]}
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Promoted:
-    """`count` jobs went to their queues; the next comes due in `next_in_s` seconds, None where none waits."""
+    """`count` jobs went to their queues; the next comes due in `next_in_s` seconds, None where none waits.
+
+    `now_s` is Redis's clock, Unix seconds.
+    """
 
     count: int
     next_in_s: float | None
+    now_s: float
 
 
 def promote(client: Any, queues: Sequence[str], *, limit: int = PROMOTED_AT_ONCE) -> Promoted:
     """Put what is due into its queue, at most `limit` jobs of each queue. One round trip."""
     names = [key for queue in queues for key in (keys.delayed(queue), keys.delayed_messages(queue))]
-    count, next_ms = scripts.run(client, PROMOTE, names, [limit])
-    return Promoted(count=int(count), next_in_s=None if next_ms < 0 else next_ms / 1000)
+    count, next_ms, seconds, micros = scripts.run(client, PROMOTE, names, [limit])
+    now_s = int(seconds) + int(micros) / 1e6
+    return Promoted(count=int(count), next_in_s=None if next_ms < 0 else next_ms / 1000, now_s=now_s)
 
 
 def add(client: Any, queue: str, *, tag: str, list_key: str, message: str, due_s: float) -> None:

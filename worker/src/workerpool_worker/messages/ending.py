@@ -81,7 +81,7 @@ class Endings:
         else:
             policy = self._settings.retry_policy(str(headers.get("task")))
             # Without jitter: a job that kills its worker gets the whole pause.
-            due_s = time.time() + policy.delay_s(history.lost, 1.0)
+            due_s = self._channel.now_s() + policy.delay_s(history.lost, 1.0)
             ours = self._settlement.put_off(tag, wire.again(payload, history, due_s=due_s, redelivered=True), due_s)
         return Loss.AGAIN if ours else Loss.NOT_OURS
 

@@ -101,6 +101,7 @@ class Channel(_Base):  # type: ignore[misc]
     endings: Endings
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.ahead_s = 0.0  # how much Redis's clock is ahead of ours, as far as somebody has asked
         self._kept: Any = None
         super().__init__(*args, **kwargs)
 
@@ -118,6 +119,10 @@ class Channel(_Base):  # type: ignore[misc]
             # The pool is made anew after a connection was lost.
             self._kept = self._create_client()
         yield self._kept if client is None else client
+
+    def now_s(self) -> float:
+        """The time by Redis's clock, Unix seconds: by it delayed jobs come due."""
+        return time.time() + self.ahead_s
 
     def list_key(self, queue: str, message: wire.Payload) -> str:
         """The list a message goes to: the queue's for its priority."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import bootsteps
@@ -45,6 +46,7 @@ class PromoteStep(bootsteps.StartStopStep):
             channel.settlement.settle_pending()
             with channel.conn_or_acquire() as client:
                 found = promote(client, c.app.workerpool_settings.queues)
+            channel.ahead_s = found.now_s - time.time()
             if found.next_in_s is not None:
                 # More than one look may bring were due: look again at once.
                 wait_s = SHORTEST_S if found.count >= PROMOTED_AT_ONCE else found.next_in_s

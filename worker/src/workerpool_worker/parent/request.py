@@ -65,7 +65,7 @@ class PoolRequest(Request):
         if verdict.delay_s is None:
             self._bury(verdict.history, cause, seconds=verdict.seconds)
             return
-        due_s = time.time() + verdict.delay_s
+        due_s = self.message.channel.now_s() + verdict.delay_s
         self._moved(lambda payload: self._endings.put_off(payload, verdict.history, due_s=due_s))
         outcomes.job_finished(self, "deferred" if verdict.deferred else "retried", seconds=verdict.seconds)
         self.send_event("task-retried", exception=f"{verdict.error}: {verdict.text}", traceback=verdict.trace)

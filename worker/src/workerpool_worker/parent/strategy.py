@@ -6,7 +6,6 @@ A job that is not due, or over a rate limit, goes to the delayed set instead of 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,8 @@ def strategy(task: Any, app: Any, consumer: Any) -> Handler:
     settings = app.workerpool_settings
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
-        payload, channel, now_s = message._raw, message.channel, time.time()  # noqa: SLF001 - what came
+        payload, channel = message._raw, message.channel  # noqa: SLF001 - what came
+        now_s = channel.now_s()
         headers = message.headers
         try:
             due_s = wire.due_s_of(headers)
