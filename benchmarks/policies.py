@@ -246,7 +246,7 @@ any of them.
 *KEDA tuned* has list length, polling interval, cooldown and window swept for that very scenario, the load known
 beforehand, and its busy workers protected for free; *KEDA* has its defaults. *Cost* is replica-seconds x slots /
 seconds of work: 1 never idles. *No less than* is a bound that no schedule can beat, the future known
-([why](adr/0020-the-simulator.md)). **Bold**: fewer than 99% in time. Losses are marked in the last column.
+([why](adr/0019-the-simulator.md)). **Bold**: fewer than 99% in time. Losses are marked in the last column.
 
 """
 

@@ -257,21 +257,22 @@ def test_a_job_sent_through_an_exchange_of_its_own_comes_back_to_the_queue_it_wa
     assert all_of(letters) == []
 
 
-@pytest.mark.parametrize("skew_s", [6, -6])
+@pytest.mark.parametrize("skew_s", [60, -60])
 def test_a_worker_whose_clock_is_wrong_runs_delayed_and_limited_jobs_when_redis_says(
     bench: Bench, mailbox: Mailbox, skew_s: int
 ) -> None:
     limits = {"WORKERPOOL_RATE_LIMITS": "queue:email=2/s", "PYTHONPATH": JOBS / "skew", "SKEW_S": skew_s}
-    worker = bench.start(**limits).ready()
-    bench.producer.send_many([mail(f"m{number}") for number in range(6)])
-    bench.producer.send(mail("later"), delay_s=3)
+    bench.start(**limits).ready()
     began = time.monotonic()
-    until(lambda: len(mailbox.ids()) == 7, timeout_s=12, what=bench.logs)
+    bench.producer.send_many([mail(f"m{number}") for number in range(6)])
+    until(lambda: len(mailbox.ids()) == 6, timeout_s=40, what=bench.logs)
     assert time.monotonic() - began >= 2.4
-    # Each was put off once at the most: nobody went round and round.
-    assert sum(outcome == "deferred" for _, outcome in worker.outcomes()) == 0
+    began = time.monotonic()
+    bench.producer.send(mail("later"), delay_s=2)
+    until(lambda: len(mailbox.ids()) == 7, timeout_s=40, what=bench.logs)
+    assert time.monotonic() - began >= 1.9
     calls: Any = bench.redis.info("commandstats")
-    assert int(calls["cmdstat_evalsha"]["calls"]) < 600
+    assert int(calls["cmdstat_evalsha"]["calls"]) < 3_000, "jobs went round and round"
 
 
 def test_a_backlog_over_a_limit_does_not_hold_the_worker_up(bench: Bench) -> None:
