@@ -134,6 +134,12 @@ def test_a_worker_that_went_proves_nothing() -> None:
     assert play((2, 2, 0, two), (3, 1, 1, two), (4, 1, 0, [(3.5, 1, 2)])).acknowledgement is UNKNOWN
 
 
+def test_a_worker_that_ended_its_job_and_went_between_two_readings_proves_nothing() -> None:
+    # its job vanished with it, and another worker starts one: that does not mean that starting takes jobs away
+    both = [(1.5, 0, 0), (1.5, 1, 1)]
+    assert play((2, 1, 0, both), (3, 0, 1, [(1.5, 0, 0)]), (4, 1, 0, [(3.5, 1, 1)])).acknowledgement is UNKNOWN
+
+
 def test_many_polls_between_two_heartbeats_lose_nothing() -> None:
     steps: list[Step] = [(2 + tick / 100, 2 if tick < 50 else 1, int(tick == 50), [(1.5, 2, 2)]) for tick in range(300)]
     memory = play(*steps)

@@ -175,13 +175,14 @@ def _started(last: Mark | None, processed: int) -> int:
 def _judge(memory: InFlightMemory, reading: PoolReading, state: ReplicaState, time_s: float) -> InFlightMemory:
     """Look at each reading once every worker was heard again after it."""
     present = frozenset((beat.hostname, beat.pid) for beat in (*state.beats, *state.leaving_beats))
-    # A worker that went may have taken or given back jobs nobody heard of.
-    samples = memory.samples if memory.present <= present else ()
+    # A worker that went may have taken, ended or given back jobs nobody heard of: since the last reading, too.
+    went = not memory.present <= present
+    samples = () if went else memory.samples
     last_s = memory.last_reading_s
     if isinstance(reading.held, int):
         if last_s is not None and last_s < time_s:
             # What vanished may have been taken by a replica that is not heard: that proves nothing.
-            vanished = 0 if state.silent else reading.vanished
+            vanished = 0 if state.silent or went else reading.vanished
             sample = Sample(since_s=last_s, time_s=time_s, held=reading.held, vanished=vanished)
             samples = _added(samples, sample)
         last_s = time_s
