@@ -61,6 +61,18 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JobSeconds:
+    """How long finished jobs ran, added up by the workers themselves: their number, seconds, and squared seconds.
+
+    All three only grow while a reader watches; mean and spread follow from the differences of two readings.
+    """
+
+    jobs: int
+    seconds: float
+    squared: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InFlight:
     """What the pool's workers hold.
 
@@ -69,6 +81,7 @@ class InFlight:
     for a time that has not come, ``due_in_s`` says in how many seconds the soonest of them come due (ascending, at most
     1,024 entries). ``stranded`` jobs were fetched by workers that no longer exist: only a new worker brings them back.
     ``started_total`` counts jobs started since the reader began to watch, None where that is not known; it never falls.
+    ``finished`` is how long jobs ran since then, None where the workers do not tell (only the bundled one does).
     """
 
     running: int = 0
@@ -77,6 +90,7 @@ class InFlight:
     due_in_s: tuple[float, ...] = ()
     stranded: int = 0
     started_total: int | None = None
+    finished: JobSeconds | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,13 +99,15 @@ class Replicas:
 
     ``current`` is the size asked for last (a replica that is going away is no longer counted), ``ready`` how many of
     those take jobs, ``busy`` how many of those work on a job right now: None when nobody can tell. ``leaving`` replicas
-    finish a job before they go.
+    finish a job before they go. ``drains`` says that a replica which leaves takes nothing more and is waited for,
+    however long its job runs, so that a busy one may be chosen as well.
     """
 
     current: int
     ready: int
     busy: int | None
     leaving: int = 0
+    drains: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
