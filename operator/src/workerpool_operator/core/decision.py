@@ -43,6 +43,8 @@ class Reason(enum.StrEnum):
     """The wish is below minReplicas."""
     AT_MAXIMUM = "AtMaximum"
     """The wish is above maxReplicas."""
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    """The wish is above what scaling.budget, which other pools share, leaves the pool now."""
     BUSY_WORKERS = "BusyWorkers"
     """Fewer are wanted, but this many hold a job, and scaleDown.whenBusy is Wait."""
 

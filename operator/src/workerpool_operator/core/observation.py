@@ -119,10 +119,36 @@ class ActiveSchedule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Allotment:
+    """What the budget that a pool shares with others leaves it at this moment.
+
+    ``replicas`` is the most it may have now: its ``share``, or less while others still hold what is to become its own.
+    ``used`` counts the replicas of all ``pools`` of the budget, those included that are leaving or are about to come;
+    ``max_replicas`` is the limit in force. ``disagreement`` says that the pools name different limits; empty when they
+    agree.
+    """
+
+    budget: str
+    replicas: int
+    share: int
+    used: int
+    max_replicas: int
+    pools: int
+    disagreement: str = ""
+
+    def __str__(self) -> str:
+        text = f"budget {self.budget} allows {self.replicas}: its share of {self.max_replicas} is {self.share}"
+        if self.replicas < self.share:
+            text += f", and {self.used} are in use"
+        return f"{text} ({self.disagreement})" if self.disagreement else text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
     """One pool at one moment.
 
-    ``time_s`` is seconds since the Unix epoch. ``queues`` has an entry for each queue of the pool.
+    ``time_s`` is seconds since the Unix epoch. ``queues`` has an entry for each queue of the pool. ``allotment`` is
+    what the pool's budget leaves it, None where it has no budget.
     """
 
     time_s: float
@@ -130,6 +156,7 @@ class Observation:
     queues: Mapping[str, QueueDepth | Unavailable]
     in_flight: InFlight | Unavailable
     schedules: tuple[ActiveSchedule, ...] = field(default=())
+    allotment: Allotment | None = None
 
     @property
     def unavailable(self) -> tuple[Unavailable, ...]:

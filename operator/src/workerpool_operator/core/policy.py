@@ -70,7 +70,9 @@ def decide(observation: Observation, spec: PoolSpec, history: History) -> Decisi
     )
 
 
-LIMITS = frozenset({Reason.STEP_LIMITED, Reason.AT_MINIMUM, Reason.AT_MAXIMUM, Reason.SCHEDULED_MINIMUM})
+LIMITS = frozenset(
+    {Reason.STEP_LIMITED, Reason.AT_MINIMUM, Reason.AT_MAXIMUM, Reason.SCHEDULED_MINIMUM, Reason.BUDGET_EXHAUSTED}
+)
 """The reasons that mean: the work asked for another size than the bounds allow."""
 
 
@@ -161,6 +163,15 @@ def _at_most(situation: Situation, answer: Answer) -> Answer | None:
     return Answer(replicas=most, reason=Reason.AT_MAXIMUM, message=f"{answer.message}; maxReplicas allows {most}")
 
 
+def _budget(situation: Situation, answer: Answer) -> Answer | None:
+    """Never above what the budget that the pool shares with others leaves it."""
+    allotment = situation.observation.allotment
+    if allotment is None or answer.replicas <= allotment.replicas:
+        return None
+    message = f"{answer.message}; {allotment}"
+    return Answer(replicas=allotment.replicas, reason=Reason.BUDGET_EXHAUSTED, message=message)
+
+
 def _pin(situation: Situation, answer: Answer) -> Answer | None:
     """spec.replicas fixes the size, whatever the work and the minimum ask for."""
     pinned = situation.spec.pinned_replicas
@@ -211,6 +222,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("fallback", _fallback),
     ("at least", _at_least),
     ("at most", _at_most),
+    ("budget", _budget),
     ("pin", _pin),
     ("pause", _pause),
     ("hold unreadable", _hold_unreadable),

@@ -38,6 +38,15 @@ class Fallback:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """A limit that several pools share: ``max_replicas`` over all pools that name it, more of it for more weight."""
+
+    name: str
+    max_replicas: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PoolSpec:
     """The scaling part of a WorkerPool.
 
@@ -59,3 +68,4 @@ class PoolSpec:
     scale_down: ScaleDown = field(default=ScaleDown())
     fallback: Fallback | None = None
     paused: bool = False
+    budget: Budget | None = None

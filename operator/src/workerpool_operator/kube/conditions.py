@@ -168,6 +168,16 @@ def _fallback(record: CycleRecord) -> str:
     return f"the broker cannot be read: the fallback{size} applies"
 
 
+def _budget(record: CycleRecord) -> str:
+    found = record.observation.allotment
+    if found is None:
+        return "the budget that the pool shares allows no more"
+    others = found.pools - 1
+    shared = f", shared with {others} other pool{'s' if others > 1 else ''}," if others else ""
+    text = f"budget {found.budget} of {found.max_replicas} replicas{shared} allows no more"
+    return f"{text}; {found.disagreement}" if found.disagreement else text
+
+
 def _fixed(text: str) -> Callable[[CycleRecord], str]:
     return lambda _record: text
 
@@ -188,6 +198,7 @@ STEADY: Final[Mapping[Reason, Callable[[CycleRecord], str]]] = {
     Reason.STEP_LIMITED: lambda record: f"at most {record.spec.scale_up.max_replicas_per_step} more in one step",
     Reason.AT_MINIMUM: lambda record: f"minReplicas holds {record.spec.min_replicas}",
     Reason.AT_MAXIMUM: lambda record: f"the work asks for more than maxReplicas, {record.spec.max_replicas}",
+    Reason.BUDGET_EXHAUSTED: _budget,
     Reason.BUSY_WORKERS: _fixed("fewer are wanted, and workers that hold a job are waited for"),
 }
 """What a condition says of each reason of a decision: nothing that changes while the situation does not."""
