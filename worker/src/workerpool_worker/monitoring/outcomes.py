@@ -9,7 +9,7 @@ from typing import Any
 
 from workerpool_worker.messages import wire
 from workerpool_worker.messages.headers import CORRELATION_ID, DUE_AT, ENQUEUED_AT
-from workerpool_worker.monitoring import metrics
+from workerpool_worker.monitoring import metrics, run_times
 from workerpool_worker.runtime.limits import RateLimit
 
 _log = logging.getLogger("workerpool_worker.jobs")
@@ -46,6 +46,8 @@ def preload_failed(error: Exception) -> None:
 
 def job_finished(request: Any, outcome: metrics.Outcome, *, seconds: float | None = None) -> None:
     """Count how a job in the parent's hands ended. `request` is Celery's, of the worker."""
+    if seconds is not None:
+        run_times.OURS.add(seconds)
     waited = _waited_s(request.request_dict, request.time_start) if outcome == "completed" else None
     metrics.job_ended(
         queue=wire.queue_of(request.message._raw),  # noqa: SLF001 - kombu's name for what came

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -21,10 +21,17 @@ _log = logging.getLogger("workerpool_worker.broker")
 _SECONDS_BETWEEN_LINES = 10.0
 _SOON_S, _PAUSE_S = 2.0, 0.5
 """A connection lost so soon after the one before is made again after a pause."""
+_Blueprint: Any = Consumer.Blueprint  # celery-types has it as a value
+_HEART, _OUR_HEART = "celery.worker.consumer.heart:Heart", "workerpool_worker.parent.heart:HeartStep"
 
 
 class PoolConsumer(Consumer):
     """Retries the broker every half second at most; Celery's own back-off of 2, 4, ... 30 s cannot be set."""
+
+    class Blueprint(_Blueprint):  # type: ignore[misc]
+        """Celery's steps, with our heartbeat in place of its own."""
+
+        default_steps: ClassVar = [_OUR_HEART if step == _HEART else step for step in _Blueprint.default_steps]
 
     _lost_at = float("-inf")
 

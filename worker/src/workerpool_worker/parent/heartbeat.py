@@ -65,7 +65,6 @@ class HeartbeatStep(bootsteps.StartStopStep):
     def start(self, c: Any) -> None:
         """Begin to beat; again after every reconnect."""
         self._heartbeat.consuming()
-        _end_silence(c.event_dispatcher)
         self._timer = c.timer.call_repeatedly(BEAT_S, self._heartbeat.beat)
 
     def stop(self, c: Any) -> None:
@@ -73,26 +72,6 @@ class HeartbeatStep(bootsteps.StartStopStep):
         if self._timer is not None:
             c.timer.cancel(self._timer)
             self._timer = None
-
-
-def _end_silence(dispatcher: Any) -> None:
-    """Have a broker that no longer answers end the connection, which the consumer then makes again, beating.
-
-    Celery sends its own heartbeat from the event loop and tries again right there, for ever: a Redis that vanished
-    without a word (its pod and Service gone, a firewall) held the loop until the liveness probe ended the worker.
-    """
-    send = dispatcher.send
-
-    def send_once(type: str, *args: Any, **fields: Any) -> Any:  # noqa: A002 - Celery's name
-        if type != "worker-heartbeat":
-            return send(type, *args, **fields)
-        dispatcher.buffer_while_offline = False  # else it would keep the error to itself
-        try:
-            return send(type, *args, **{**fields, "retry": False})
-        finally:
-            dispatcher.buffer_while_offline = True
-
-    dispatcher.send = send_once
 
 
 def heartbeat_of(app: Any) -> Heartbeat:
