@@ -142,6 +142,20 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"scaling": {"fallback": {"replicas": 11}}},
         "spec.scaling.fallback.replicas: 11 is more than maxReplicas 10 (its default)",
     ),
+    ({"scaling": {"budget": {"maxReplicas": 3}}}, "spec.scaling.budget.name: is required"),
+    ({"scaling": {"budget": {"name": "db"}}}, "spec.scaling.budget.maxReplicas: is required"),
+    (
+        {"scaling": {"budget": {"name": "db", "maxReplicas": 0}}},
+        "spec.scaling.budget.maxReplicas: must be at least 1, not 0",
+    ),
+    (
+        {"scaling": {"budget": {"name": "db", "maxReplicas": 3, "weight": 1001}}},
+        "spec.scaling.budget.weight: must be at most 1000, not 1001",
+    ),
+    (
+        {"scaling": {"budget": {"name": "db", "maxReplicas": 3, "wieght": 2}}},
+        "spec.scaling.budget.wieght: unknown field; did you mean weight?",
+    ),
     (schedule(minReplicas=11), "spec.scaling.schedules[0].minReplicas: 11 is more than maxReplicas 10 (its default)"),
     (
         schedule(start="61 * * * *"),

@@ -38,6 +38,7 @@ VALID: dict[str, Any] = {
                 }
             ],
             "fallback": {"replicas": 4, "afterSeconds": 30},
+            "budget": {"name": "mail-provider", "maxReplicas": 30, "weight": 2},
             "paused": False,
         },
         "worker": {

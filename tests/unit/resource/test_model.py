@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.unit.resource.documents import SMALL, VALID, text_of, varied
-from workerpool_operator.core.spec import Fallback, PoolSpec, ScaleDown, ScaleUp, WhenBusy
+from workerpool_operator.core.spec import Budget, Fallback, PoolSpec, ScaleDown, ScaleUp, WhenBusy
 from workerpool_operator.resource import ResourceError, World, load_files, load_pools, parse_pool, pool_spec
 from workerpool_operator.resource.broker import check_url
 from workerpool_operator.resource.fields import walk
@@ -58,6 +58,7 @@ def test_the_policy_gets_every_number() -> None:
         scale_up=ScaleUp(stabilization_s=5, max_replicas_per_step=4),
         scale_down=ScaleDown(stabilization_s=90, when_busy=WhenBusy.ALLOW),
         fallback=Fallback(replicas=4, after_s=30),
+        budget=Budget(name="mail-provider", max_replicas=30, weight=2),
     )
 
 

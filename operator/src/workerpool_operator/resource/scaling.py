@@ -93,6 +93,23 @@ class FallbackRule(Model):
     )
 
 
+class BudgetShare(Model):
+    """A limit that this pool shares with others of its namespace."""
+
+    name: DnsLabel = Field(description="Name of the budget: all pools of the namespace that name it share it.")
+    max_replicas: int = Field(
+        ge=1,
+        le=10000,
+        description="The most replicas over all these pools together; where they disagree, the lowest counts.",
+    )
+    weight: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="While there are too few for all, a pool of weight 2 has twice as many as one of weight 1.",
+    )
+
+
 class Scaling(Model):
     """What "fast enough" means, and how quickly the pool may change."""
 
@@ -126,5 +143,8 @@ class Scaling(Model):
     )
     fallback: FallbackRule | None = Field(
         default=None, description="The size while the broker cannot be read; without it the pool holds its size."
+    )
+    budget: BudgetShare | None = Field(
+        default=None, description="A limit shared with other pools, such as a provider's rate or database connections."
     )
     paused: bool = Field(default=False, description="Hold the size: nothing is scaled while this is true.")

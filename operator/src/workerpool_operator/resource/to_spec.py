@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from workerpool_operator.core.spec import Fallback, PoolSpec, ScaleDown, ScaleUp, WhenBusy
+from workerpool_operator.core.spec import Budget, Fallback, PoolSpec, ScaleDown, ScaleUp, WhenBusy
 from workerpool_operator.resource.model import DEFAULT_BACKLOG_PER_REPLICA, WorkerPool
 
 LEAD_S: Final = 5.0
@@ -17,7 +17,7 @@ def pool_spec(pool: WorkerPool, *, lead_s: float = LEAD_S) -> PoolSpec:
     backlog = scaling.backlog_per_replica
     if backlog is None and scaling.queue_latency_seconds is None:
         backlog = DEFAULT_BACKLOG_PER_REPLICA
-    fallback = scaling.fallback
+    fallback, budget = scaling.fallback, scaling.budget
     return PoolSpec(
         min_replicas=spec.min_replicas,
         max_replicas=spec.max_replicas,
@@ -37,6 +37,7 @@ def pool_spec(pool: WorkerPool, *, lead_s: float = LEAD_S) -> PoolSpec:
         ),
         fallback=Fallback(replicas=fallback.replicas, after_s=fallback.after_seconds) if fallback else None,
         paused=scaling.paused,
+        budget=Budget(name=budget.name, max_replicas=budget.max_replicas, weight=budget.weight) if budget else None,
     )
 
 
