@@ -32,7 +32,7 @@ from workerpool_operator.ports import (
     Scaler,
     Sink,
 )
-from workerpool_operator.queues.inflight import InFlightMemory, estimate
+from workerpool_operator.queues.inflight import InFlightMemory, estimate, interrupted
 from workerpool_operator.queues.rest import AT_ZERO, Rest, nothing_in
 
 log = logging.getLogger(__name__)
@@ -260,6 +260,7 @@ class BrokerLoop:
     ) -> Observation:
         pool = tracked.pool
         if isinstance(found, Unavailable):
+            tracked.in_flight = interrupted(tracked.in_flight)
             return Observation(
                 time_s=now_s,
                 replicas=_replicas(state, busy=None),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workerpool_operator.core.decision import Decision
-from workerpool_operator.core.observation import Observation, QueueDepth, Unavailable
+from workerpool_operator.core.observation import JobSeconds, Observation, QueueDepth, Unavailable
 from workerpool_operator.core.spec import PoolSpec
 
 
@@ -43,6 +43,7 @@ class WorkerBeat:
 
     ``hostname`` is Celery's node name (``celery@pod-name``), ``pid`` the process that sent it, ``active`` how many jobs
     it executes, ``processed`` how many it has started since its start, ``age_s`` how long ago it was received.
+    ``finished`` is how long its jobs ran since its start, None where it does not say (only the bundled worker does).
     """
 
     hostname: str
@@ -50,6 +51,7 @@ class WorkerBeat:
     active: int
     processed: int
     age_s: float
+    finished: JobSeconds | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,10 @@ from hiredis import ReplyError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerpool_operator.core.observation import Cause, QueueDepth, Unavailable
+from workerpool_operator.core.observation import Cause, JobSeconds, QueueDepth, Unavailable
 from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
 from workerpool_operator.queues.address import parse_address
-from workerpool_operator.queues.celery.heartbeats import Heartbeats
+from workerpool_operator.queues.celery.heartbeats import Heartbeats, job_seconds
 from workerpool_operator.queues.celery.held import HeldKeys, HeldView
 from workerpool_operator.queues.celery.lists import WINDOW_JOBS, PriorityList
 from workerpool_operator.queues.celery.message import LARGE_BYTES, Message, parse_held, parse_listed
@@ -219,6 +219,45 @@ async def test_heartbeats_are_kept_until_silence_or_farewell() -> None:
         heard.hear(nonsense)
     assert heard.beats() == ()
     await asyncio.wait_for(heard.close(), 1)
+
+
+TOLD = {"job_count": 3, "job_seconds": 6.0, "job_seconds_squared": 14.0}
+
+
+def test_a_heartbeat_may_tell_how_long_jobs_ran() -> None:
+    assert job_seconds(TOLD) == JobSeconds(jobs=3, seconds=6.0, squared=14.0)
+    assert job_seconds(dict.fromkeys(TOLD, 0)) == JobSeconds(jobs=0, seconds=0.0, squared=0.0)
+    # equal lengths are on the edge, and floating point is not exact
+    ran = [0.1] * 1_000
+    assert job_seconds(dict(zip(TOLD, (1_000, sum(ran), sum(one * one for one in ran)), strict=True))) is not None
+
+
+@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("value", [None, "3", True, [], {}, -1, -0.5, float("nan"), float("inf"), 1e25, 10**400])
+def test_what_cannot_be_is_not_believed(name: str, value: object) -> None:
+    assert job_seconds(TOLD | {name: value}) is None
+    assert job_seconds({key: number for key, number in TOLD.items() if key != name}) is None
+
+
+@pytest.mark.parametrize(
+    "told", [(1.5, 1.0, 1.0), (0, 1.0, 1.0), (2, 10.0, 1.0)], ids=["half a job", "none, and yet seconds", "no lengths"]
+)
+def test_what_does_not_fit_together_is_not_believed(told: tuple[float, float, float]) -> None:
+    assert job_seconds(dict(zip(TOLD, told, strict=True))) is None
+
+
+async def test_a_heartbeat_that_lies_of_its_jobs_still_says_who_is_busy() -> None:
+    heard = Heartbeats(Connection(parse_address("redis://localhost")))
+    for pid, ran in ((1, TOLD), (2, TOLD | {"job_count": 10**400}), (3, {})):
+        event = {"type": "worker-heartbeat", "hostname": "celery@a", "pid": pid, "active": 1, "processed": 5, **ran}
+        heard.hear(json.dumps({"body": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
+    told = JobSeconds(jobs=3, seconds=6.0, squared=14.0)
+    assert [(beat.pid, beat.active, beat.finished) for beat in heard.beats()] == [
+        (1, 1, told),
+        (2, 1, None),
+        (3, 1, None),
+    ]
+    await heard.close()
 
 
 def test_no_text_holds_the_password() -> None:

@@ -6,17 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerpool_operator.core.observation import Cause, InFlight, Unavailable
+from workerpool_operator.core.observation import Cause, InFlight, JobSeconds, Unavailable
 from workerpool_operator.ports import PoolReading, ReplicaState, WorkerBeat
-from workerpool_operator.queues.inflight import Acknowledgement, InFlightMemory, estimate
+from workerpool_operator.queues.inflight import Acknowledgement, InFlightMemory, estimate, interrupted
 
 pytestmark = pytest.mark.unit
 
 EARLY, LATE, UNKNOWN = Acknowledgement.EARLY, Acknowledgement.LATE, Acknowledgement.UNKNOWN
 
 
-def beat(active: int = 0, processed: int = 0, *, age_s: float = 0.0, host: str = "a") -> WorkerBeat:
-    return WorkerBeat(hostname=f"celery@{host}", pid=1, active=active, processed=processed, age_s=age_s)
+def beat(
+    active: int = 0,
+    processed: int = 0,
+    *,
+    age_s: float = 0.0,
+    host: str = "a",
+    finished: tuple[int, float, float] | None = None,
+) -> WorkerBeat:
+    ran = JobSeconds(jobs=finished[0], seconds=finished[1], squared=finished[2]) if finished else None
+    return WorkerBeat(hostname=f"celery@{host}", pid=1, active=active, processed=processed, age_s=age_s, finished=ran)
 
 
 def reading(held: int | Unavailable = 0, vanished: int = 0, scheduled: int = 0) -> PoolReading:
@@ -97,7 +105,30 @@ def test_unreadable_stays_unreadable() -> None:
     ("acknowledgement", "held", "busy"), [(UNKNOWN, 0, None), (EARLY, 0, None), (LATE, 0, 0), (LATE, 1, None)]
 )
 def test_a_silent_replica_is_of_unknown_business(acknowledgement: Acknowledgement, held: int, busy: int | None) -> None:
-    assert estimate(reading(held), replicas(beat(), silent=1), remember(acknowledgement), 10)[1] == busy
+    memory = remember(acknowledgement)._replace(since_s=3.9)
+    assert estimate(reading(held), replicas(beat(), silent=1), memory, 10)[1] == busy
+
+
+@pytest.mark.parametrize(
+    ("acknowledgement", "held", "busy"), [(UNKNOWN, 0, 3), (EARLY, 4, 3), (LATE, 0, 1), (LATE, 1, 3)]
+)
+def test_nobody_was_heard_yet_when_readings_have_just_begun(
+    acknowledgement: Acknowledgement, held: int, busy: int
+) -> None:
+    state = replicas(beat(active=1), beat(host="idle"), silent=2)
+    first = estimate(reading(held), state, remember(acknowledgement), 10)
+    assert first[1] == busy
+    assert estimate(reading(held), state, first[2], 16)[1] == busy
+    assert estimate(reading(held), state, first[2], 16.01)[1] == (None if busy == 3 else busy)
+
+
+def test_after_an_interruption_they_have_just_begun_again() -> None:
+    state = replicas(silent=2)
+    memory = estimate(reading(), state, InFlightMemory(), 10)[2]
+    assert estimate(reading(), state, memory, 100)[1] is None
+    assert estimate(reading(), state, interrupted(memory), 100)[1] == 2
+    # a clock that was set back: nobody knows how long ago it was
+    assert estimate(reading(), state, memory, 3)[1] == 2
 
 
 def test_jobs_that_run_and_are_in_no_key_prove_early() -> None:
@@ -165,17 +196,53 @@ def test_started_counts_from_when_it_was_first_heard_and_never_falls() -> None:
     assert memory.started_total == 6
 
 
+def test_all_that_a_younger_worker_did_is_new() -> None:
+    elder, younger = (8.1, 0, 100), (9, 1, 3)
+    assert play((1, 0, 0, [elder]), (7.01, 0, 0, [elder]), (9, 0, 0, [elder, younger])).started_total == 3
+    # not even three heartbeats after the first look: it may be as old
+    assert play((1, 0, 0, [elder]), (7, 0, 0, [elder]), (9, 0, 0, [elder, younger])).started_total == 0
+    # a pool that goes to zero and back
+    memory = play((1, 0, 0, []), (8, 0, 0, []))
+    for start_s in range(10, 100, 10):
+        up: list[Step] = [(start_s, 0, 0, [(start_s, 0, 5)]), (start_s + 1, 0, 0, [])]
+        memory = play(*up, memory=memory)._replace(workers={})  # the next one has another name
+    assert memory.started_total == 45
+
+
+def test_a_worker_that_could_not_be_heard_at_first_is_not_taken_for_a_new_one() -> None:
+    memory = play((1, 0, 0, []), (8, 0, 0, []), (60, 0, 0, []), silent=2)
+    memory = play((61, 0, 0, [(61, 1, 1000)]), memory=memory, silent=1)
+    memory = play((62, 0, 0, [(61, 1, 1000), (62, 1, 1000)]), memory=memory)
+    assert memory.started_total == 0
+    # now everybody is known: a hole in which nothing is heard makes nobody new, however long it lasts
+    silent: list[Step] = [(second, 0, 0, []) for second in range(63, 5000, 100)]
+    memory = interrupted(play(*silent, memory=memory, silent=2))
+    memory = play((5001, 0, 0, [(5001, 1, 1001), (5001, 1, 1002)]), memory=memory)
+    assert memory.started_total == 3
+    # and who was started in it is new
+    memory = play((5003, 0, 0, [(5003, 1, 1001), (5003, 1, 1002), (5003, 1, 7)]), memory=memory)
+    assert memory.started_total == 10
+
+
 def test_memory_is_bounded() -> None:
     memory = InFlightMemory()
     for second in range(1000):
         memory = play((second, 1, 1, [(second, 0, second)]), memory=memory)
     assert len(memory.samples) <= 32
     assert sum(map(len, memory.workers.values())) <= 8
-    assert not play((5000, 0, 0, []), memory=memory).workers
+    for second in range(1000):
+        state = replicas(beat(host=f"pod-{second}"), beat(host="elder"))
+        memory = estimate(reading(), state, memory, 1000 + second)[2]
+    assert len(memory.workers) == 66
+    assert sum(map(len, memory.workers.values())) <= 64 + 2 * 8
+    assert {("celery@elder", 1), ("celery@pod-999", 1), ("celery@pod-935", 1)} <= memory.workers.keys()
 
 
 counts = st.integers(0, 50)
-beats = st.lists(st.builds(beat, counts, counts, age_s=st.floats(0, 9), host=st.sampled_from("abc")), max_size=3)
+ran = st.none() | st.tuples(st.integers(0, 9), st.floats(0, 9), st.floats(0, 9))
+beats = st.lists(
+    st.builds(beat, counts, counts, age_s=st.floats(0, 9), host=st.sampled_from("abc"), finished=ran), max_size=3
+)
 
 
 @given(
@@ -184,7 +251,7 @@ beats = st.lists(st.builds(beat, counts, counts, age_s=st.floats(0, 9), host=st.
 def test_properties(
     rounds: list[tuple[int, int, list[WorkerBeat], list[WorkerBeat], int]], ack: Acknowledgement
 ) -> None:
-    memory, total = remember(ack), 0
+    memory, total, before = remember(ack), 0, JobSeconds(jobs=0, seconds=0, squared=0)
     for index, (held, vanished, staying, leaving, silent) in enumerate(rounds):
         state = replicas(*staying, leaving=tuple(leaving), silent=silent)
         got, busy, memory = estimate(reading(held, vanished), state, memory, 10.0 + index)
@@ -195,9 +262,12 @@ def test_properties(
         assert got.running >= max(active, got.running_on_leaving)
         assert (got.running + got.stranded == 0) == (held == 0 and everywhere == 0)
         assert got.running + got.stranded >= held
-        assert busy is None or 0 <= busy <= len(staying)
+        assert busy is None or 0 <= busy <= len(staying) + silent
         assert (got.started_total or 0) >= total
         total = got.started_total or 0
+        now = got.finished or before
+        assert (now.jobs >= before.jobs, now.seconds >= before.seconds, now.squared >= before.squared) == (True,) * 3
+        before = now
 
 
 def test_estimate_changes_nothing_it_was_given() -> None:

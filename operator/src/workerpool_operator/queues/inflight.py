@@ -12,25 +12,36 @@ What proves which, always between two heartbeats of every worker of the pool aro
 - early: held jobs vanished, jobs started and none ended: they were acknowledged at their start.
 - late: held jobs vanished, jobs ended and none started: they were acknowledged at their end.
 
-A proof holds until the opposite is proven. All times are seconds; everything here is pure.
+A proof holds until the opposite is proven.
+
+Jobs started and finished are counted from when the readings began. What a worker did before that is not known, so the
+counts of one that may be older begin with its first heartbeat. Once every replica that was there at the beginning was
+heard, whoever is heard for the first time is younger, and all that it counts is new: see ``InFlightMemory.settled``.
+
+All times are seconds; everything here is pure.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from workerpool_operator.core.observation import InFlight, Unavailable
+from workerpool_operator.core.observation import InFlight, JobSeconds, Unavailable
 from workerpool_operator.ports import PoolReading, ReplicaState, WorkerBeat
+from workerpool_operator.queues.totals import NO_JOBS, added, finished_since, started_since
 
 _MARGIN_S = 0.1
 """A heartbeat is received a little after it was made; readings this close to one are not judged by it."""
 _KEEP_BEATS = 8
 _KEEP_SAMPLES = 32
 _THIN_S = 0.25
-_FORGET_WORKER_S = 300.0
+_KEEP_GONE = 64
+"""Workers that are not heard any more and are known all the same, should they be heard again."""
+_FRESH_S = 6.0
+"""Three heartbeats: so long after the first look every worker that can be heard was heard."""
 _DUE_LIMIT = 1024
 
 Worker = tuple[str, int]
@@ -46,11 +57,12 @@ class Acknowledgement(enum.StrEnum):
 
 
 class Mark(NamedTuple):
-    """What one worker said at one time."""
+    """What one worker said at one time; ``finished`` is what is known of that by then, None while nothing is."""
 
     time_s: float
     active: int
     processed: int
+    finished: JobSeconds | None = None
 
 
 class Sample(NamedTuple):
@@ -63,10 +75,18 @@ class Sample(NamedTuple):
 
 
 class InFlightMemory(NamedTuple):
-    """What is remembered of a pool between two estimates; bounded, and safe to lose."""
+    """What is remembered of a pool between two estimates; bounded, and safe to lose.
+
+    ``workers`` are in the order in which they were heard last, ``present`` those heard in the last reading. ``since_s``
+    is when readings began, or began again after some in which nothing could be read. ``settled`` says that no worker
+    can be unknown which was there when they first began: none of the replicas was silent after three heartbeats.
+    """
 
     acknowledgement: Acknowledgement = Acknowledgement.UNKNOWN
     started_total: int | None = None
+    finished: JobSeconds | None = None
+    since_s: float | None = None
+    settled: bool = False
     workers: Mapping[Worker, tuple[Mark, ...]] = MappingProxyType({})
     present: frozenset[Worker] = frozenset()
     samples: tuple[Sample, ...] = ()
@@ -96,13 +116,27 @@ def estimate(
         The jobs in flight, ``Unavailable`` where the broker's part could not be read; the replicas that work on a job
         now, None where nobody can tell; what to remember. While a ready replica is silent, busy is only known when
         nothing can run unheard: the workers are proven to acknowledge late, and the broker holds nothing for them.
+        Where readings have only just begun, nobody was heard yet: a silent replica is taken to be busy for so long.
     """
-    if memory.workers or state.beats or state.leaving_beats:
-        memory = _judge(_listen(memory, state, time_s), reading, state, time_s)
-    busy = _busy(reading, state, memory)
+    since_s = memory.since_s
+    if since_s is None or time_s < since_s:  # a clock that was set back must not end a time that has not passed
+        since_s = time_s
+        memory = memory._replace(since_s=time_s)
+    begun = time_s - since_s <= _FRESH_S
+    if memory.present or state.beats or state.leaving_beats:
+        heard = _listen(memory, state, time_s)
+        memory = _judge(heard, reading, state, time_s, went=not memory.present <= heard.present)
+    busy = _busy(reading, state, memory, begun=begun)
+    if not (memory.settled or begun or state.silent):
+        memory = memory._replace(settled=True)
     if isinstance(reading.held, Unavailable):
         return reading.held, busy, memory
     return _in_flight(reading, reading.held, state, memory), busy, memory
+
+
+def interrupted(memory: InFlightMemory) -> InFlightMemory:
+    """What to remember when nothing could be read: the workers are as unheard afterwards as at the beginning."""
+    return memory if memory.since_s is None else memory._replace(since_s=None)
 
 
 def _in_flight(reading: PoolReading, held: int, state: ReplicaState, memory: InFlightMemory) -> InFlight:
@@ -118,17 +152,20 @@ def _in_flight(reading: PoolReading, held: int, state: ReplicaState, memory: InF
         due_in_s=reading.due_in_s[:_DUE_LIMIT],
         stranded=held if nobody else 0,
         started_total=memory.started_total,
+        finished=memory.finished,
     )
 
 
-def _busy(reading: PoolReading, state: ReplicaState, memory: InFlightMemory) -> int | None:
+def _busy(reading: PoolReading, state: ReplicaState, memory: InFlightMemory, *, begun: bool) -> int | None:
     # Replicas on one machine may share a host name, so the process counts too.
     busy = len({(beat.hostname, beat.pid) for beat in state.beats if beat.active > 0})
     if state.silent == 0:
         return busy
     # An early-acknowledged job of a silent replica is seen nowhere: only late acknowledgement makes 0 held mean idle.
     late = memory.acknowledgement is Acknowledgement.LATE
-    return busy if late and reading.held == 0 else None
+    if late and reading.held == 0:
+        return busy
+    return busy + state.silent if begun else None
 
 
 def _active(beats: tuple[WorkerBeat, ...]) -> int:
@@ -136,47 +173,55 @@ def _active(beats: tuple[WorkerBeat, ...]) -> int:
 
 
 def _listen(memory: InFlightMemory, state: ReplicaState, time_s: float) -> InFlightMemory:
-    """Take in the heartbeats: what was started since, and each worker's recent marks."""
-    workers = {
-        worker: marks for worker, marks in memory.workers.items() if time_s - marks[-1].time_s < _FORGET_WORKER_S
-    }
-    total = memory.started_total
+    """Take in the heartbeats: what was started and finished since, and each worker's recent marks."""
+    workers = dict(memory.workers)
+    started, finished, heard = memory.started_total, memory.finished, set()
     for beat in (*state.beats, *state.leaving_beats):
-        worker, heard_s = (beat.hostname, beat.pid), time_s - beat.age_s
-        marks = workers.get(worker, ())
-        total = (total or 0) + _started(marks[-1] if marks else None, beat.processed)
-        mark = Mark(time_s=heard_s, active=beat.active, processed=beat.processed)
-        if not (marks and _same_heartbeat(marks[-1], mark)):
-            workers[worker] = (*marks, mark)[-_KEEP_BEATS:]
-    return InFlightMemory(
-        acknowledgement=memory.acknowledgement,
-        started_total=total,
-        workers=workers,
-        present=memory.present,
-        samples=memory.samples,
-        last_reading_s=memory.last_reading_s,
+        worker = beat.hostname, beat.pid
+        marks = workers.pop(worker, ())
+        last = marks[-1] if marks else _before(beat, new=memory.settled)
+        known = last.finished if beat.processed >= last.processed else NO_JOBS
+        mark = Mark(time_s - beat.age_s, beat.active, beat.processed, beat.finished or known)
+        started = (started or 0) + started_since(last.processed, beat.processed)
+        if beat.finished is not None:
+            finished = added(finished, finished_since(known or beat.finished, beat.finished))
+        workers[worker] = marks if marks and _same_heartbeat(last, mark) else (*marks, mark)[-_KEEP_BEATS:]
+        heard.add(worker)
+    if len(workers) > len(heard):
+        _let_go(workers, memory.present - heard, len(workers) - len(heard) - _KEEP_GONE)
+    return memory._replace(started_total=started, finished=finished, workers=workers, present=frozenset(heard))
+
+
+def _before(beat: WorkerBeat, *, new: bool) -> Mark:
+    """Stands for the heartbeat before the first: a worker that may be older than the readings did all that before."""
+    return Mark(
+        time_s=-math.inf,
+        active=0,
+        processed=0 if new else beat.processed,
+        finished=NO_JOBS if new else beat.finished,
     )
+
+
+def _let_go(workers: dict[Worker, tuple[Mark, ...]], gone: frozenset[Worker], too_many: int) -> None:
+    """Keep of those just gone what they said last, and forget the ones that were heard longest ago."""
+    for worker in gone:
+        workers[worker] = workers[worker][-1:]
+    if too_many > 0:
+        for worker in list(workers)[:too_many]:
+            del workers[worker]
 
 
 def _same_heartbeat(last: Mark, mark: Mark) -> bool:
     # Several polls see the same heartbeat; its age is measured anew each time.
-    same = (last.active, last.processed) == (mark.active, mark.processed)
+    same = last[1:] == mark[1:]
     return same and mark.time_s <= last.time_s + _MARGIN_S
 
 
-def _started(last: Mark | None, processed: int) -> int:
-    # A worker heard for the first time may have started jobs long before anybody watched. In a container a worker that
-    # was restarted has the name and process number it had: its count begins again.
-    if last is None:
-        return 0
-    return processed - last.processed if processed >= last.processed else processed
-
-
-def _judge(memory: InFlightMemory, reading: PoolReading, state: ReplicaState, time_s: float) -> InFlightMemory:
-    """Look at each reading once every worker was heard again after it."""
-    present = frozenset((beat.hostname, beat.pid) for beat in (*state.beats, *state.leaving_beats))
+def _judge(
+    memory: InFlightMemory, reading: PoolReading, state: ReplicaState, time_s: float, *, went: bool
+) -> InFlightMemory:
+    """Look at each reading once every worker was heard again after it; ``went`` says that one is not heard any more."""
     # A worker that went may have taken, ended or given back jobs nobody heard of: since the last reading, too.
-    went = not memory.present <= present
     samples = () if went else memory.samples
     last_s = memory.last_reading_s
     if isinstance(reading.held, int):
@@ -188,21 +233,14 @@ def _judge(memory: InFlightMemory, reading: PoolReading, state: ReplicaState, ti
         last_s = time_s
     else:
         samples, last_s = (), None
-    marks = [memory.workers[worker] for worker in present]
+    marks = [memory.workers[worker] for worker in memory.present]
     proven, waiting = memory.acknowledgement, []
     for sample in samples:
         if not marks or any(own[-1].time_s < sample.time_s + _MARGIN_S for own in marks):
             waiting.append(sample)
         else:
             proven = _proof(sample, marks) or proven
-    return InFlightMemory(
-        acknowledgement=proven,
-        started_total=memory.started_total,
-        workers=memory.workers,
-        present=present,
-        samples=tuple(waiting),
-        last_reading_s=last_s,
-    )
+    return memory._replace(acknowledgement=proven, samples=tuple(waiting), last_reading_s=last_s)
 
 
 def _added(samples: tuple[Sample, ...], sample: Sample) -> tuple[Sample, ...]:

@@ -1,7 +1,8 @@
 """Who is busy: the heartbeats that every stock Celery worker publishes, with no setting, every 2 seconds.
 
 The message is kombu's: JSON whose base64 ``body`` is the event, JSON as well, with ``type``, ``hostname``, ``pid``,
-``active`` (jobs being executed), ``processed`` (jobs started so far) and ``freq`` (seconds between heartbeats).
+``active`` (jobs being executed), ``processed`` (jobs started so far) and ``freq`` (seconds between heartbeats). The
+bundled worker adds how long its jobs ran, see :func:`job_seconds`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import asyncio
 import base64
 import json
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from hiredis import ReplyError
 
-from workerpool_operator.core.observation import Cause
+from workerpool_operator.core.observation import Cause, JobSeconds
 from workerpool_operator.ports import WorkerBeat
 from workerpool_operator.queues.address import BrokerError
 from workerpool_operator.queues.connection import Connection
@@ -30,6 +33,10 @@ _RETRY_S = 1.0
 _REFUSED_RETRY_S = 10.0
 _PING_EVERY_S = 10.0
 _WORKERS_MAX = 100_000
+_SUMS = ("job_count", "job_seconds", "job_seconds_squared")
+_SUM_MAX = 1e24
+"""No worker comes near it, and sums of such numbers stay finite."""
+_ROUNDING = 1e-6
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +83,7 @@ class Heartbeats:
                 active=heard.beat.active,
                 processed=heard.beat.processed,
                 age_s=max(0.0, now_s - heard.at_s),
+                finished=heard.beat.finished,
             )
             for heard in self._heard.values()
         )
@@ -148,6 +156,7 @@ class Heartbeats:
                 active=max(0, int(event["active"])),
                 processed=max(0, int(event["processed"])),
                 age_s=0.0,
+                finished=job_seconds(event),
             )
             silence_s = max(SILENCE_S, 3 * float(event.get("freq") or 0))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
@@ -163,3 +172,25 @@ class Heartbeats:
             level = logging.WARNING if cause is Cause.NO_PERMISSION else logging.INFO
             _log.log(level, "no heartbeats: %s", error.unavailable.message)
         return _REFUSED_RETRY_S if cause in {Cause.AUTH, Cause.NO_PERMISSION} else _RETRY_S
+
+
+def job_seconds(event: Mapping[str, Any]) -> JobSeconds | None:
+    """How long a worker's jobs ran since its start: ``job_count``, ``job_seconds`` and ``job_seconds_squared``.
+
+    None where it does not say, or says what cannot be: a size is decided by these numbers, and whoever may publish to
+    the broker may send them.
+    """
+    jobs, seconds, squared = (_sum_of(event.get(name)) for name in _SUMS)
+    if jobs is None or seconds is None or squared is None or not jobs.is_integer():
+        return None
+    # no lengths add up to more than the square root of their number times their squares (Cauchy and Schwarz)
+    if seconds > math.sqrt(jobs * squared) * (1 + _ROUNDING):
+        return None
+    return JobSeconds(jobs=int(jobs), seconds=seconds, squared=squared)
+
+
+def _sum_of(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # compared before it is converted: an integer may be too large for a float; what is no number is not in between
+    return float(value) if 0 <= value <= _SUM_MAX else None
