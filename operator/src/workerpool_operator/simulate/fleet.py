@@ -10,8 +10,16 @@ import enum
 from collections import deque
 from math import inf
 
+from workerpool_operator.core.observation import JobSeconds
+
 HEARTBEAT_S = 2.0
 """Celery's default: ``worker.heartbeat`` is sent every 2 seconds (celery/worker/heartbeat.py, ``interval or 2.0``)."""
+
+SETTLED_S = 3 * HEARTBEAT_S
+"""So long after the first look everybody was heard who was there, as in ``queues/inflight.py``: others are younger."""
+
+Ran = tuple[int, float, float]
+"""Jobs that ended, their seconds, their squared seconds."""
 
 
 class Phase(enum.IntEnum):
@@ -25,6 +33,7 @@ class Phase(enum.IntEnum):
 
 
 STARTING, SERVING, LEAVING, GONE = Phase
+NOTHING: Ran = 0, 0.0, 0.0
 
 
 class Fleet:
@@ -47,7 +56,9 @@ class Fleet:
         """Jobs of staying and of leaving replicas, and busy staying replicas, by their last heartbeats."""
         self.heard_started: int | None = None
         """Jobs started, by the heartbeats that were listened to; None before the first. What a replica had started by
-        then is not among them: a worker may be older than the one who listens."""
+        then is not among them where it may be older than the one who listens."""
+        self.finished: JobSeconds | None = None
+        """How long jobs ran, by the same heartbeats."""
         self.replica_s = 0.0
         self._counted_s = 0.0
         self._heard_processed: list[int] = []
@@ -57,6 +68,13 @@ class Fleet:
         self._listened: list[int] = []
         self._new: list[int] = []
         self._told_of: list[int] = []
+        self._first_look_s: float | None = None
+        self._settled = False
+        self._ended: list[int] = []
+        self._ran_s: list[float] = []
+        self._ran_squared: list[float] = []
+        self._heard_ran: list[Ran] = []
+        self._listened_ran: list[Ran] = []
 
     @property
     def started(self) -> int:
@@ -72,8 +90,12 @@ class Fleet:
         """One more replica, starting."""
         self.count_until(now_s)
         self.current += 1
-        for column in (self.active, self.processed, self.heard, self._heard_processed, self._listened):
+        for column in (self.active, self.processed, self.heard, self._heard_processed, self._listened, self._ended):
             column.append(0)
+        for sums in (self._ran_s, self._ran_squared):
+            sums.append(0.0)
+        for ran in (self._heard_ran, self._listened_ran):
+            ran.append(NOTHING)
         self.phase.append(STARTING)
         self.born_s.append(now_s)
         self.ready_s.append(inf)
@@ -95,9 +117,12 @@ class Fleet:
         self.processed[replica] += 1
         self.held += 1
 
-    def end(self, replica: int, now_s: float) -> None:
-        """A job of it is done."""
+    def end(self, replica: int, now_s: float, ran_s: float) -> None:
+        """A job of it is done, which ran so long."""
         self._change(replica, now_s)
+        self._ended[replica] += 1
+        self._ran_s[replica] += ran_s
+        self._ran_squared[replica] += ran_s * ran_s
         self.active[replica] -= 1
         self.held -= 1
 
@@ -139,17 +164,40 @@ class Fleet:
             else:
                 waiting.append(replica)
         self._changed = waiting
+        self._listen(now_s)
+
+    def _listen(self, now_s: float) -> None:
+        """Add up what was told since the last look."""
         for replica in self._new:
-            if self.phase[replica] is not GONE:
-                self.heard_started = self.heard_started or 0
-            self._listened[replica] = self._heard_processed[replica]
+            if self.phase[replica] is not GONE and self.finished is None:
+                self.heard_started, self.finished = 0, JobSeconds(jobs=0, seconds=0.0, squared=0.0)
+            if not self._settled:
+                self._listened[replica] = self._heard_processed[replica]
+                self._listened_ran[replica] = self._heard_ran[replica]
+        started, ended = 0, 0
+        seconds = squared = 0.0
         for replica in self._told_of:
             if self.phase[replica] is not GONE:
-                self.heard_started = (
-                    (self.heard_started or 0) + self._heard_processed[replica] - self._listened[replica]
+                started += self._heard_processed[replica] - self._listened[replica]
+                now, before = self._heard_ran[replica], self._listened_ran[replica]
+                ended, seconds, squared = (
+                    ended + now[0] - before[0],
+                    seconds + now[1] - before[1],
+                    squared + now[2] - before[2],
                 )
-                self._listened[replica] = self._heard_processed[replica]
+                self._listened[replica], self._listened_ran[replica] = self._heard_processed[replica], now
         self._new, self._told_of = [], []
+        if self.heard_started is not None and started:
+            self.heard_started += started
+        if self.finished is not None and ended:
+            self.finished = JobSeconds(
+                jobs=self.finished.jobs + ended,
+                seconds=self.finished.seconds + seconds,
+                squared=self.finished.squared + squared,
+            )
+        if self._first_look_s is None:
+            self._first_look_s = now_s
+        self._settled = self._settled or now_s - self._first_look_s > SETTLED_S
 
     def staying(self) -> list[int]:
         """The replicas that are not going away, the youngest first."""
@@ -183,4 +231,5 @@ class Fleet:
             self.heard_active += active - before
             self.heard_busy += (active > 0) - (before > 0)
         self._heard_processed[replica] = self.processed[replica]
+        self._heard_ran[replica] = self._ended[replica], self._ran_s[replica], self._ran_squared[replica]
         self._told_of.append(replica)

@@ -209,9 +209,9 @@ class World:
         heappush(self._finishes, (now_s + self.load.services_s[job], job, replica))
         self.fleet.begin(replica, now_s)
 
-    def _finish(self, now_s: float, _job: int, replica: int) -> None:
+    def _finish(self, now_s: float, job: int, replica: int) -> None:
         fleet = self.fleet
-        fleet.end(replica, now_s)
+        fleet.end(replica, now_s, self.load.services_s[job])
         self._done += 1
         self._last_s = now_s
         if fleet.phase[replica] is LEAVING:

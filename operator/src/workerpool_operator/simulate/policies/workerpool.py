@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from workerpool_operator.core.decision import Decision, History
-from workerpool_operator.core.observation import ActiveSchedule, InFlight, Observation, QueueDepth, Replicas
+from workerpool_operator.core.observation import ActiveSchedule, InFlight, JobSeconds, Observation, QueueDepth, Replicas
 from workerpool_operator.core.policy import decide
 from workerpool_operator.core.spec import PoolSpec
 from workerpool_operator.simulate.world import Drain, Pick, World
@@ -48,6 +48,7 @@ class WorkerPoolPolicy:
     drain: Drain = field(init=False)
     history: History = field(default_factory=History)
     _rng: random.Random = field(init=False)
+    _finished: JobSeconds | None = None
 
     def __post_init__(self) -> None:
         self.drain = Drain(pick=Pick.BY_HEARTBEAT, grace_s=self.grace_s)
@@ -79,9 +80,8 @@ class WorkerPoolPolicy:
         if turns > 0:
             self.next_s += turns * pause_s
             at_zero = Replicas(current=0, ready=0, busy=0)
-            last = self._observation(
-                self.next_s - pause_s, QueueDepth(ready=0), InFlight(started_total=self._started), at_zero
-            )
+            nothing = InFlight(started_total=self._started, finished=self._finished)
+            last = self._observation(self.next_s - pause_s, QueueDepth(ready=0), nothing, at_zero)
             self.history = decide(last, self.spec, self.history).history
 
     @property
@@ -92,12 +92,14 @@ class WorkerPoolPolicy:
         """What the loop sees at this moment."""
         fleet = world.fleet
         fleet.hear(now_s)
+        self._finished = fleet.finished
         running = max(fleet.held, fleet.heard_active + fleet.heard_leaving)
         nobody = not (fleet.current or fleet.leaving)
         in_flight = InFlight(
             running=0 if nobody else running,
             running_on_leaving=min(fleet.heard_leaving, running),
             started_total=fleet.heard_started,
+            finished=fleet.finished,
         )
         depth = QueueDepth(ready=world.waiting, oldest_job_s=world.oldest_s(now_s))
         replicas = Replicas(current=fleet.current, ready=fleet.ready, busy=fleet.heard_busy, leaving=fleet.leaving)
