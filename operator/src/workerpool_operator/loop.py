@@ -282,7 +282,7 @@ class BrokerLoop:
 
 
 def _replicas(state: ReplicaState, *, busy: int | None) -> Replicas:
-    return Replicas(current=state.current, ready=state.ready, busy=busy, leaving=state.leaving)
+    return Replicas(current=state.current, ready=state.ready, busy=busy, leaving=state.leaving, drains=state.drains)
 
 
 async def run_all(loops: Sequence[BrokerLoop]) -> None:

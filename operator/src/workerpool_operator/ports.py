@@ -7,8 +7,8 @@ Kubernetes, local mode and the simulator each implement :class:`Scaler`; every q
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from workerpool_operator.core.decision import Decision
@@ -98,12 +98,40 @@ class QueueReader(Protocol):
         ...
 
 
+class WorkerControl(Protocol):
+    """Tells workers of one broker what to take jobs from. Workers go by the host name of their heartbeats.
+
+    Never raises for what a broker does. A worker obeys in the order in which it is told, and may do so late: one that
+    cannot listen while it runs a job does when the job is over.
+    """
+
+    async def queues_of(
+        self, workers: Collection[str], *, key_prefix: str
+    ) -> Mapping[str, frozenset[str]] | Unavailable:
+        """Ask what workers take jobs from at this moment; those that do not answer soon are left out."""
+        ...
+
+    async def cancel(self, queues: Mapping[str, Collection[str]], *, key_prefix: str) -> Unavailable | None:
+        """Have each worker take no more jobs from these queues. Returns what went wrong; None says that it was sent."""
+        ...
+
+    async def add(self, queues: Mapping[str, Collection[str]], *, key_prefix: str) -> Unavailable | None:
+        """Have each worker take jobs from these queues again. Returns what went wrong; None says that it was sent."""
+        ...
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicaState:
     """What a world knows of one pool's replicas, with the heartbeats already matched to them.
 
     ``beats`` are those of the replicas that stay, ``leaving_beats`` of those that finish a job before they go.
     ``silent`` counts ready replicas of which no fresh heartbeat is known: whether they are busy is unknown.
+    ``drains`` is as in :class:`~workerpool_operator.core.observation.Replicas`; it says what would be done, not what
+    is: two states that differ in it alone are equal.
     """
 
     current: int
@@ -112,6 +140,7 @@ class ReplicaState:
     silent: int
     beats: tuple[WorkerBeat, ...] = ()
     leaving_beats: tuple[WorkerBeat, ...] = ()
+    drains: bool = field(default=False, compare=False)
 
 
 class OutcomeKind(enum.StrEnum):
@@ -125,7 +154,10 @@ class OutcomeKind(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of acting on a decision, with a message a person can act on when it is not plain success."""
+    """What came of acting on a decision, with a message that a person can act on when it is not plain success.
+
+    A success with a message is one that takes its time.
+    """
 
     kind: OutcomeKind
     message: str = ""
@@ -167,6 +199,10 @@ class NoticeKind(enum.StrEnum):
     """Things that happen to a pool outside its cycle."""
 
     REPLICA_STARTED = "ReplicaStarted"
+    REPLICA_CORDONED = "ReplicaCordoned"
+    """It takes no more jobs, finishes those it has, and goes."""
+    REPLICA_GIVEN_BACK = "ReplicaGivenBack"
+    """It was cordoned, and takes jobs again."""
     REPLICA_STOPPED = "ReplicaStopped"
     REPLICA_CRASHED = "ReplicaCrashed"
     REPLICA_KILLED = "ReplicaKilled"

@@ -1,5 +1,5 @@
-"""One module a queue layout: how jobs lie in Redis, and how to read all pools of a broker in one round trip."""
+"""How jobs lie in Redis, one module a layout: all pools of a broker read in one round trip, and their workers told."""
 
-from workerpool_operator.queues.readers import LayoutError, reader_for
+from workerpool_operator.queues.readers import LayoutError, control_for, reader_for
 
-__all__ = ["LayoutError", "reader_for"]
+__all__ = ["LayoutError", "control_for", "reader_for"]

@@ -1,9 +1,9 @@
-"""Which reader reads which layout."""
+"""Which reader reads which layout, and which control speaks to its workers."""
 
 from __future__ import annotations
 
-from workerpool_operator.ports import QueueReader
-from workerpool_operator.queues.celery import CeleryReader
+from workerpool_operator.ports import QueueReader, WorkerControl
+from workerpool_operator.queues.celery import CeleryControl, CeleryReader
 
 _PLANNED = ("BullMQ", "RQ", "List")
 
@@ -36,3 +36,20 @@ def reader_for(
         return CeleryReader(url, ca_pem=ca_pem, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s)
     state = "is not supported yet" if layout in _PLANNED else "is no layout"
     raise LayoutError(f"broker.layout: {layout} {state}; use Celery")
+
+
+def control_for(
+    layout: str,
+    url: str,
+    *,
+    ca_pem: str | None = None,
+    connect_timeout_s: float = 1.0,
+    read_timeout_s: float = 2.0,
+) -> WorkerControl | None:
+    """Make what speaks to the workers of one broker; None for a layout whose workers cannot be spoken to.
+
+    Args: as of :func:`reader_for`.
+    """
+    if layout != "Celery":
+        return None
+    return CeleryControl(url, ca_pem=ca_pem, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s)

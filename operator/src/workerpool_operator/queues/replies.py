@@ -71,6 +71,8 @@ def _denied(error: ReplyError, name: str, command: str, key: str) -> str:
     if match:
         denied = match.group(1)
         return f"user {name} may not run {denied.upper()}: grant it with ACL SETUSER {name} +{denied.lower()}"
+    if "channel" in str(error) and command == "PUBLISH":
+        return f"user {name} may not publish to {key}: grant it with ACL SETUSER {name} &{key}"
     if "channel" in str(error):
         return f"user {name} may not subscribe to {key}: grant it with ACL SETUSER {name} &{key}"
     base, priority, _ = key.partition(_PRIORITY_SEPARATOR)

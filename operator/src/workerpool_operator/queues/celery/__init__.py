@@ -20,6 +20,7 @@ counted twice for one poll, not missed. (Only a job that goes from the hash into
 poll, when nobody needs to run it.)
 """
 
+from workerpool_operator.queues.celery.control import CeleryControl
 from workerpool_operator.queues.celery.reader import CeleryReader
 
-__all__ = ["CeleryReader"]
+__all__ = ["CeleryControl", "CeleryReader"]
