@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from workerpool_operator.core.decision import Decision, History
+from workerpool_operator.budgets import Budgets
+from workerpool_operator.core.decision import Decision, History, Reason
 from workerpool_operator.core.observation import ActiveSchedule, Observation, Replicas, Unavailable
 from workerpool_operator.core.policy import decide
 from workerpool_operator.core.spec import PoolSpec
@@ -41,7 +42,6 @@ UNCHANGED = Outcome(kind=OutcomeKind.UNCHANGED)
 
 EARLY_SHARE = 0.1
 """A pool whose turn is less than this share of its interval away is read along with those that are due."""
-
 
 BREATHE_EVERY = 50
 """After so many pools other tasks get a turn: the event loop also answers probes and renews the Lease."""
@@ -101,6 +101,7 @@ class BrokerLoop:
         sink: Sink,
         clock: Callable[[], float] = time.time,
         rest_s: float = 0.0,
+        budgets: Budgets | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -110,8 +111,9 @@ class BrokerLoop:
             sink: Is told of every cycle.
             clock: Unix time in seconds.
             rest_s: A pool at zero that has nothing to do is decided and reported only this often; 0: at every poll.
+            budgets: What pools share, with those of other brokers; None: with those of this broker only.
         """
-        self._rest_s = rest_s
+        self._rest_s, self._budgets = rest_s, budgets if budgets is not None else Budgets()
         self._reader, self._scaler, self._sink, self._clock = reader, scaler, sink, clock
         self._pools: dict[PoolKey, _Tracked] = {}
         self._moves: set[asyncio.Task[None]] = set()
@@ -121,6 +123,7 @@ class BrokerLoop:
 
     def put(self, pool: Pool) -> None:
         """Add a pool, or replace its spec and keep what is remembered of it; it is looked at straight away."""
+        self._budgets.enrol(pool.key, pool.spec)
         known = self._pools.get(pool.key)
         if known is None:
             self._pools[pool.key] = _Tracked(pool=pool, due_s=time.monotonic())
@@ -129,8 +132,9 @@ class BrokerLoop:
         self._woken.set()
 
     def remove(self, key: PoolKey) -> None:
-        """Forget a pool; its replicas are the scaler's business."""
-        self._pools.pop(key, None)
+        """Forget a pool; its replicas are the scaler's business, and its budget goes on counting them."""
+        if self._pools.pop(key, None) is not None:
+            self._budgets.hold(key)
 
     async def run(self) -> None:
         """Cycle until cancelled; the reader is closed on the way out."""
@@ -193,13 +197,14 @@ class BrokerLoop:
                 return None
             observation = self._observe(tracked, reading.pools[pool.key], state, self._clock())
             seen_s = time.monotonic()
-            decision = decide(observation, pool.spec, tracked.history)
+            observation, decision = self._budgets.decide(pool.key, observation, pool.spec, tracked.history)
         except Exception:
             log.exception("pool %s: it could not be decided; its size is held", pool.key)
             return None
         tracked.history = decision.history
         found, now_s = reading.pools[pool.key], observation.time_s
-        if decision.target == 0 and state == AT_ZERO and nothing_in(found):
+        kept_small = decision.reason is Reason.BUDGET_EXHAUSTED  # it grows as soon as others leave it something
+        if decision.target == 0 and state == AT_ZERO and nothing_in(found) and not kept_small:
             tracked.rest = Rest(pool=pool, found=found, schedules=observation.schedules, decided_s=now_s, seen_s=now_s)
         return _Look(pool=pool, observation=observation, decision=decision, seen_s=seen_s)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workerpool_operator.budgets import Budgets
 from workerpool_operator.core.observation import ActiveSchedule, Unavailable
 from workerpool_operator.local.plan import (
     BrokerAddress,
@@ -70,6 +71,7 @@ class LocalWorld:
         """What was wrong at the start, one line each; the pools concerned wait, or are left out."""
         self._loops: dict[BrokerAddress, BrokerLoop] = {}
         self._readers: list[QueueReader] = []
+        self._budgets = Budgets()
         self._drained = False
 
     async def start(self) -> None:
@@ -156,7 +158,9 @@ class LocalWorld:
         except ValueError as error:
             return _Connected(well=0, troubles=[f"pool {key_of(pool)}: {error}" for pool in pools])
         self._readers.append(reader)
-        loop = self._loops[address] = BrokerLoop(reader=reader, scaler=self.scaler, sink=self._sink)
+        loop = self._loops[address] = BrokerLoop(
+            reader=reader, scaler=self.scaler, sink=self._sink, budgets=self._budgets
+        )
         reading = await reader.read([source_of(pool) for pool in pools])
         found = [_troubles(key_of(pool), reading.pools[key_of(pool)]) for pool in pools]
         for pool in pools:
