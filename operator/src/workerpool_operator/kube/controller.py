@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from workerpool_operator.core.observation import ActiveSchedule
 from workerpool_operator.kube.api import ApiError, Forbidden, Invalid
 from workerpool_operator.kube.brokers import Address, BrokerProblemError, Brokers
+from workerpool_operator.kube.census import Census
 from workerpool_operator.kube.loops import Loops
 from workerpool_operator.kube.names import BROKER_REVISION_ANNOTATION
 from workerpool_operator.kube.objects import Name, PoolObject
@@ -100,6 +101,7 @@ class Controller:
     ) -> None:
         self._registry, self._brokers, self._owned, self._loops = registry, brokers, owned, loops
         self._leads, self._on_problems, self._list_pods = leads, on_problems, list_pods
+        self._census = Census(registry, loops.budgets)
         self._tracked: dict[PoolKey, _Tracked] = {}
         self._marked: dict[PoolKey, None] = {}
         self._looking: set[PoolKey] = set()
@@ -112,8 +114,9 @@ class Controller:
         self._wake.set()
 
     def mark_all(self) -> None:
-        """Have every pool looked at soon."""
+        """Have every pool looked at soon. Those that share a budget know of each other before the first is decided."""
         for key in self._registry.pools:
+            self._census.enrol(key)
             self.mark(key)
 
     def soon(self, key: PoolKey) -> None:
@@ -125,6 +128,7 @@ class Controller:
     def stand_by(self) -> None:
         """Forget how pools were run: this process does not lead any more."""
         self._tracked.clear()
+        self._census.clear()
 
     def blocked(self, key: PoolKey) -> str | None:
         """Why the Deployment of a pool must be left alone, None where it need not."""
@@ -165,6 +169,7 @@ class Controller:
     async def _mark_due(self) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
+            self._census.settle()
             now_s = time.monotonic()
             for key, tracked in self._tracked.items():
                 if tracked.due_s <= now_s:
@@ -185,6 +190,7 @@ class Controller:
             self._forget(key)
         tracked = self._tracked.setdefault(key, _Tracked())
         tracked.uid = known.uid
+        self._census.enrol(key)
         if known.pool is None:
             self._unplace(key)
             self._settle(key, (invalid_spec(known.problems),))
@@ -192,6 +198,8 @@ class Controller:
         try:
             self._settle(key, await self._bring_about(known, known.pool))
         except ApiError as error:
+            if tracked.placed is None:
+                self._census.hold(key)
             log.warning("pool %s: %s", key, error, extra={"pool": key.name, "namespace": key.namespace})
             self._later(key)
 
@@ -242,6 +250,7 @@ class Controller:
 
     def _unplace(self, key: PoolKey) -> None:
         self._loops.remove(key)
+        self._census.hold(key)
         self._tracked[key].placed = None
 
     def _place(self, known: PoolObject, pool: WorkerPool, address: Address) -> Problems:
@@ -273,6 +282,7 @@ class Controller:
         tracked = self._tracked.pop(key, None)
         if tracked is not None:
             self._owned.forget(tracked.uid)
+        self._census.leave(key)
         self._on_problems(key, None)
 
 

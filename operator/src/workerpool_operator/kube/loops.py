@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from workerpool_operator.budgets import Budgets
 from workerpool_operator.kube.brokers import Address
 from workerpool_operator.loop import BrokerLoop, Pool
 from workerpool_operator.ports import PoolKey, QueueReader, Scaler, Sink
@@ -32,6 +33,8 @@ class Loops:
         self._reader_for, self._scaler, self._sink = reader_for, scaler, sink
         self._running: dict[Address, _Running] = {}
         self._address_of: dict[PoolKey, Address] = {}
+        self.budgets = Budgets()
+        """What pools share, of whatever broker."""
 
     def put(self, pool: Pool, address: Address) -> None:
         """Run a pool on the loop of its broker; one whose broker changed moves."""
@@ -80,7 +83,7 @@ class Loops:
 
     def _start(self, address: Address) -> _Running:
         reader = self._reader_for(address)
-        loop = BrokerLoop(reader=reader, scaler=self._scaler, sink=self._sink, rest_s=REST_S)
+        loop = BrokerLoop(reader=reader, scaler=self._scaler, sink=self._sink, rest_s=REST_S, budgets=self.budgets)
         task = asyncio.create_task(loop.run(), name=f"loop of {address!r}")
         self._running[address] = running = _Running(loop=loop, task=task, pools=set(), started_s=time.monotonic())
         return running
