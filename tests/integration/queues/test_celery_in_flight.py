@@ -54,9 +54,8 @@ async def test_early_acknowledgement_hides_the_running_job(
     running = worker("mail")
     app = producer()
     app.send_task("hold", args=[gate.path], queue="mail")
-    await one.until_broker(loop.until(lambda seen: seen.busy == 1))
+    await one.until_broker(loop.until(lambda seen: seen.busy == seen.seen.running == 1))
     assert redis_client.hlen("unacked") == 0
-    assert loop.seen.running == 1
     await one.until_broker(loop.until(lambda seen: seen.memory.acknowledgement is Acknowledgement.EARLY))
     for _ in range(2):
         app.send_task("hold", args=[gate.path], queue="mail")
@@ -66,10 +65,33 @@ async def test_early_acknowledgement_hides_the_running_job(
     assert loop.seen.started_total in {2, 3}
     (beat,) = (await one.broker()).beats
     assert (beat.pid, beat.active, beat.processed) == (running.pid, 0, 3)
+    assert beat.finished is None, "a stock worker does not tell how long its jobs ran"
     assert beat.hostname.startswith("celery@")
     assert 0 <= beat.age_s < 10
     running.stop()
     await one.until_broker(lambda reading: not reading.beats)
+
+
+async def test_a_busy_worker_is_not_taken_for_idle_before_it_could_be_heard(
+    watch: Make, producer: Producer, worker: Start, gate: Gate, redis_client: redis.Redis
+) -> None:
+    worker("mail")
+    producer().send_task("hold", args=[gate.path], queue="mail")
+    before = watch(source("mail"))
+    await before.until_broker(lambda reading: any(beat.active for beat in reading.beats))
+    # Acknowledged at its start, the job is in no key, and an operator that starts now has heard nobody.
+    assert redis_client.hlen("unacked") == 0
+    one, loop = watch(source("mail")), Loop()
+
+    def heard(reading: BrokerReading) -> bool:
+        loop.step(reading)
+        assert loop.busy == 1
+        return bool(reading.beats)
+
+    assert not heard(await one.broker())
+    await one.until_broker(heard)
+    gate.open()
+    await one.until_broker(loop.until(lambda seen: seen.busy == 0))
 
 
 async def test_late_acknowledgement_keeps_it_in_sight(
