@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.report.records import AWAY, START_S, make_record
 from workerpool_operator.core.decision import Reason
-from workerpool_operator.core.observation import ActiveSchedule, Cause, QueueDepth, Unavailable
+from workerpool_operator.core.observation import ActiveSchedule, Allotment, Cause, QueueDepth, Unavailable
 from workerpool_operator.core.spec import Fallback, PoolSpec
 from workerpool_operator.kube.conditions import STEADY, verdicts
 from workerpool_operator.kube.problems import (
@@ -156,6 +156,22 @@ def test_a_schedule_is_named() -> None:
     schedules = (ActiveSchedule(name="black-friday", min_replicas=5),)
     record = dataclasses.replace(record, observation=dataclasses.replace(record.observation, schedules=schedules))
     assert "black-friday" in STEADY[Reason.SCHEDULED_MINIMUM](record)
+
+
+def test_a_pool_that_its_budget_limits_names_the_budget() -> None:
+    found = Allotment(budget="db", replicas=2, share=2, used=6, max_replicas=6, pools=3)
+    record = limited(Reason.BUDGET_EXHAUSTED, reason=Reason.BUDGET_EXHAUSTED)
+
+    def said(allotment: Allotment) -> set[tuple[str, str]]:
+        told = dataclasses.replace(record, observation=dataclasses.replace(record.observation, allotment=allotment))
+        return {(one.reason, one.message) for one in verdicts(told, ())[2:]}
+
+    text = "budget db of 6 replicas, shared with 2 other pools, allows no more"
+    assert said(found) == said(dataclasses.replace(found, share=1, used=5)) == {("BudgetExhausted", text)}
+    assert said(dataclasses.replace(found, disagreement="they disagree")) == {
+        ("BudgetExhausted", f"{text}; they disagree")
+    }
+    assert said(dataclasses.replace(found, pools=1)) == {("BudgetExhausted", "budget db of 6 replicas allows no more")}
 
 
 def test_problems_name_what_they_are_about() -> None:

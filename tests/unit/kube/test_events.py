@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.report.records import AWAY, EMAIL, START_S, make_record
 from workerpool_operator.core.decision import Reason
-from workerpool_operator.core.observation import Cause, QueueDepth, Unavailable
+from workerpool_operator.core.observation import Allotment, Cause, QueueDepth, Unavailable
 from workerpool_operator.kube.events import (
     BURST,
     EventMemory,
@@ -45,6 +47,18 @@ def test_a_scaling_says_from_where_to_where_and_why() -> None:
 
 def test_a_cycle_in_which_nothing_happens_has_no_event() -> None:
     assert events_for(QUIET, QUIET) == events_for(QUIET, None) == []
+
+
+def test_pools_that_begin_to_disagree_on_their_budget_are_told_once() -> None:
+    found = Allotment(
+        budget="db", replicas=2, share=2, used=2, max_replicas=5, pools=2, disagreement="5 in order, 8 in email"
+    )
+    record = replace(QUIET, observation=replace(QUIET.observation, allotment=found))
+    agreed = replace(QUIET, observation=replace(QUIET.observation, allotment=replace(found, disagreement="")))
+    for previous in (None, QUIET, agreed):
+        (event,) = events_for(record, previous)
+        assert (event.type, event.reason, event.message) == ("Warning", "Caution", "budget db: 5 in order, 8 in email")
+    assert events_for(record, record) == events_for(agreed, record) == []
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.CONFLICT, OutcomeKind.FAILED])

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.report.records import APPLIED, AWAY, EMAIL, UNCHANGED, make_record
 from workerpool_operator.core.decision import Reason
-from workerpool_operator.core.observation import Cause, QueueDepth, Unavailable
+from workerpool_operator.core.observation import Allotment, Cause, QueueDepth, Unavailable
 from workerpool_operator.ports import CycleRecord, Outcome, OutcomeKind, PoolKey
 from workerpool_operator.report import prometheus
 from workerpool_operator.report.board import Board
@@ -35,6 +35,8 @@ CONTRACT = {
     "workerpool_loop_lag_seconds": ("gauge", {"namespace", "pool"}),
     "workerpool_reaction_seconds": ("histogram", set[str]()),
     "workerpool_leader": ("gauge", set[str]()),
+    "workerpool_budget_max_replicas": ("gauge", {"namespace", "budget"}),
+    "workerpool_budget_used_replicas": ("gauge", {"namespace", "budget"}),
     "workerpool_problem": ("gauge", {"namespace", "pool", "reason"}),
 }
 
@@ -49,6 +51,12 @@ def metrics(registry: CollectorRegistry) -> Metrics:
     return Metrics(registry)
 
 
+def sharing(record: CycleRecord, *, used: int) -> CycleRecord:
+    """The same with a budget of 6 replicas."""
+    allotment = Allotment(budget="db", replicas=2, share=2, used=used, max_replicas=6, pools=2)
+    return replace(record, observation=replace(record.observation, allotment=allotment))
+
+
 def _asking(at_s: float, outcome: Outcome, *, act_s: float = 0.0) -> CycleRecord:
     record = make_record(at_s=at_s, target=4, ready=38, reason=Reason.WORK_WAITING, outcome=outcome)
     return replace(record, act_duration_s=act_s)
@@ -60,7 +68,7 @@ def test_every_name_of_the_design_is_there_with_its_labels_and_a_help_text(
     metrics.leader = True
     metrics.record(make_record(ready=38, running=2, oldest_job_s=3.5, target=4, reason=Reason.WORK_WAITING))
     metrics.record(make_record(ready=AWAY, running=2))
-    metrics.record(make_record(ready=38, oldest_job_s=3.5))
+    metrics.record(sharing(make_record(ready=38, oldest_job_s=3.5), used=3))
     metrics.problems(EMAIL, ["SecretMissing"], polled=True)
     found = {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
     assert set(found) == set(CONTRACT)
@@ -128,6 +136,20 @@ def test_a_clock_set_back_makes_no_negative_time(metrics: Metrics, registry: Col
     metrics.record(_asking(100.0, FAILED))
     metrics.record(_asking(10.0, APPLIED, act_s=0.25))
     assert registry.get_sample_value("workerpool_reaction_seconds_sum") == 0.25
+
+
+def test_a_budget_is_as_the_pool_that_was_decided_last_saw_it(metrics: Metrics, registry: CollectorRegistry) -> None:
+    order, elsewhere = PoolKey(namespace="default", name="order"), PoolKey(namespace="test", name="email")
+    metrics.record(sharing(make_record(at_s=2.0), used=5))
+    metrics.record(sharing(make_record(at_s=1.0, key=order), used=3))
+    metrics.record(sharing(make_record(at_s=9.0, key=elsewhere), used=1))
+    here = {"namespace": "default", "budget": "db"}
+    assert registry.get_sample_value("workerpool_budget_used_replicas", here) == 5
+    assert registry.get_sample_value("workerpool_budget_max_replicas", here) == 6
+    assert registry.get_sample_value("workerpool_budget_used_replicas", {**here, "namespace": "test"}) == 1
+    for key in (EMAIL, order, elsewhere):
+        metrics.forget(key)
+    assert registry.get_sample_value("workerpool_budget_used_replicas", here) is None
 
 
 def test_a_deleted_pool_leaves_no_series(metrics: Metrics, registry: CollectorRegistry) -> None:

@@ -49,6 +49,14 @@ def simulate(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["simulate", *arguments])
 
 
+def test_a_budget_is_said_not_to_be_simulated(tmp_path: Path) -> None:
+    text = POOL.replace("NAME", "email").replace("30}", "30, budget: {name: db, maxReplicas: 3}}")
+    files = ("-f", written(tmp_path / "pool.yaml", text))
+    result = simulate(*files, "--trace", "poisson(rate=1,hours=0.05)", "--job-seconds", "2", "--against", "static")
+    assert result.exit_code == 0, result.output
+    assert "budget db is not simulated: the pool is alone, and gets all that it asks for" in result.output
+
+
 def test_json_is_the_contract(pool: str) -> None:
     arguments = (
         "-f",

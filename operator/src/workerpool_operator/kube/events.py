@@ -79,7 +79,7 @@ def events_for(record: CycleRecord, previous: CycleRecord | None) -> list[EventT
     if outcome.kind in _FAILURES and (previous is None or previous.outcome.kind is not outcome.kind):
         text = f"not scaled from {decision.current} to {decision.target}: {outcome.message}"
         events.append(_event(Severity.WARNING, _FAILURES[outcome.kind], text))
-    return events + _broker_events(record, previous)
+    return events + _broker_events(record, previous) + _budget_events(record, previous)
 
 
 _FAILURES: Final = {
@@ -100,6 +100,15 @@ def _broker_events(record: CycleRecord, previous: CycleRecord | None) -> list[Ev
     if before and not now and not waiting:
         events.append(_event(Severity.NORMAL, EventReason.BROKER_READABLE, "all queues are read again"))
     return events
+
+
+def _budget_events(record: CycleRecord, previous: CycleRecord | None) -> list[EventToSend]:
+    """A caution when the pools of a budget begin to disagree: what this pool says may not be in force."""
+    now = record.observation.allotment
+    before = previous.observation.allotment if previous is not None else None
+    if now is None or now.disagreement in ("", before.disagreement if before is not None else ""):
+        return []
+    return [_event(Severity.WARNING, EventReason.CAUTION, f"budget {now.budget}: {now.disagreement}")]
 
 
 def _unreadable(record: CycleRecord) -> dict[str, Trouble]:

@@ -243,7 +243,7 @@ class Reporter:
 def gist_of(record: CycleRecord) -> Hashable:
     """What of a cycle can show in a status or an event: while it stays the same there is nothing to work out."""
     seen, decision = record.observation, record.decision
-    held = seen.in_flight
+    held, allotment = seen.in_flight, seen.allotment
     jobs: tuple[int, ...] = ()
     if isinstance(held, InFlight):
         jobs = (coarse(seen.ready), coarse(held.running), coarse(held.scheduled), coarse(held.stranded))
@@ -258,4 +258,5 @@ def gist_of(record: CycleRecord) -> Hashable:
         tuple((part.cause, part.message) for part in seen.unavailable),
         record.outcome.kind,
         record.outcome.message,
+        None if allotment is None else (allotment.max_replicas, allotment.pools, allotment.disagreement),
     )

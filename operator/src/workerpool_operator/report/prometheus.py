@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from workerpool_operator.core.observation import Cause, InFlight, QueueDepth
+from workerpool_operator.core.observation import Allotment, Cause, InFlight, QueueDepth
 from workerpool_operator.ports import CycleRecord, PoolKey
 from workerpool_operator.report.board import Board
 from workerpool_operator.report.prometheus_store import Buckets, MetricStore, PoolSeries, Snapshot
@@ -82,6 +82,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
                 gauge.add_metric(_labels(series.record.key), value)
         yield gauge
     yield from _counters(snapshot.pools)
+    yield from _budgets(snapshot.pools)
     problem = GaugeMetricFamily(
         "workerpool_problem", "1 for each reason for which the pool is not ready.", labels=(*_POOL, "reason")
     )
@@ -156,6 +157,26 @@ def _counters(pools: Iterable[PoolSeries]) -> tuple[Metric, ...]:
         for kind, number in sorted(series.broker_errors.items()):
             errors.add_metric((*key, kind), number)
     return scales, errors
+
+
+def _budgets(pools: Iterable[PoolSeries]) -> tuple[Metric, ...]:
+    """What several pools share: as the pool that was decided last saw it."""
+    labels = ("namespace", "budget")
+    most = GaugeMetricFamily("workerpool_budget_max_replicas", "The limit that the pools share.", labels=labels)
+    used = GaugeMetricFamily(
+        "workerpool_budget_used_replicas", "Replicas of all its pools, those that are leaving included.", labels=labels
+    )
+    newest: dict[tuple[str, str], tuple[float, Allotment]] = {}
+    for series in pools:
+        seen = series.record.observation
+        if seen.allotment is not None:
+            budget = series.record.key.namespace, seen.allotment.budget
+            if budget not in newest or newest[budget][0] <= seen.time_s:
+                newest[budget] = seen.time_s, seen.allotment
+    for budget, (_, allotment) in newest.items():
+        most.add_metric(budget, allotment.max_replicas)
+        used.add_metric(budget, allotment.used)
+    return most, used
 
 
 def _histogram(name: str, text: str, buckets: Buckets) -> Metric:

@@ -168,6 +168,9 @@ def _notes(arguments: SimulateArguments, pool: WorkerPool, scenario: Scenario) -
         notes.append("the pool does not say how many jobs a replica runs at a time: 1 taken (--slots)")
     if pool.spec.scaling.schedules and arguments.speedup != 1.0:
         notes.append("the pool's schedules are taken at the run's clock, which runs faster than the trace's")
+    budget = pool.spec.scaling.budget
+    if budget is not None:
+        notes.append(f"budget {budget.name} is not simulated: the pool is alone, and gets all that it asks for")
     return tuple(notes)
 
 
