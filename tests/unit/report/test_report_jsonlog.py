@@ -28,6 +28,8 @@ KEYS = [
     "reason",
     "message",
     "namespace",
+    "trace",
+    "outcome",
 ]
 
 
@@ -37,7 +39,8 @@ def test_the_keys_and_their_order_are_a_contract() -> None:
     )
     entry = json.loads(decision_line(record))
     assert list(entry) == KEYS
-    assert list(entry.values()) == [START_S, "email", 38, 2, 5, 3.2, 0, 4, "WorkWaiting", 'a "b"\nc', "default"]
+    values = [START_S, "email", 38, 2, 5, 3.2, 0, 4, "WorkWaiting", 'a "b"\nc', "default"]
+    assert list(entry.values()) == [*values, [], {"kind": "Applied", "message": ""}]
     assert isinstance(entry["time"], float)
     assert "\n" not in decision_line(record)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workerpool_operator.ports import CycleRecord, Notice
 from workerpool_operator.report.errors import ReportError
+from workerpool_operator.report.explain import logged_trace
 from workerpool_operator.report.fanout import Say, say_on_stderr
 from workerpool_operator.report.humanise import plural
 from workerpool_operator.report.numbers import numbers
@@ -17,7 +18,9 @@ def decision_line(record: CycleRecord) -> str:
     """One decision as JSON, without the line break.
 
     The keys and their order are a contract: ``time`` (Unix seconds), ``pool``, ``ready``, ``running``, ``scheduled``,
-    ``oldest_job_s``, ``current``, ``target``, ``reason``, ``message``, ``namespace``. What could not be read is null.
+    ``oldest_job_s``, ``current``, ``target``, ``reason``, ``message``, ``namespace``, ``trace`` (the rules that
+    changed the answer, each with ``rule``, ``after``, ``reason``, ``message``) and ``outcome`` (``kind``, ``message``).
+    What could not be read is null.
     """
     now = numbers(record)
     return json.dumps(
@@ -33,6 +36,8 @@ def decision_line(record: CycleRecord) -> str:
             "reason": now.reason,
             "message": now.message,
             "namespace": record.key.namespace,
+            "trace": logged_trace(record.decision.trace),
+            "outcome": {"kind": record.outcome.kind.value, "message": record.outcome.message},
         }
     )
 
