@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workerpool_operator.kube.draining import annotation, read_annotation
 from workerpool_operator.kube.objects import PodObject
 from workerpool_operator.kube.owned import STAMP, contains, stamped
-from workerpool_operator.kube.scaler import choose
+from workerpool_operator.kube.victims import choose, first_back
 from workerpool_operator.ports import WorkerBeat
 
 pytestmark = pytest.mark.unit
@@ -43,6 +44,34 @@ def test_unready_then_idle_then_silent_then_the_least_busy() -> None:
     order = ["new", "idle", "silent", "busy", "busier"]
     for count in range(6):
         assert {name for _, name in choose(pods, beats, count)} == set(order[:count])
+
+
+def test_of_the_equally_busy_the_one_with_the_oldest_work_and_the_deaf_last() -> None:
+    pods = [a_pod("late"), a_pod("deaf"), a_pod("early"), a_pod("two")]
+    beats = [a_beat("late", 1), a_beat("deaf", 1), a_beat("early", 1), a_beat("two", 2)]
+    since_s = {("celery@late", 1): 30.0, ("celery@deaf", 1): 1.0, ("celery@early", 1): 20.0, ("celery@two", 1): 5.0}
+    chosen = choose(pods, beats, 4, since_s=since_s, deaf={"deaf"})
+    assert [name for _, name in chosen] == ["early", "late", "two", "deaf"]
+
+
+def test_the_idle_come_back_first_then_those_with_the_latest_work() -> None:
+    beats = {"late": [a_beat("late", 1)], "early": [a_beat("early", 1)], "idle": [a_beat("idle", 0)]}
+    since_s = {("celery@late", 1): 30.0, ("celery@early", 1): 20.0, ("celery@idle", 1): 1.0}
+    assert first_back(beats, beats, 9, since_s=since_s) == ("idle", "late", "early")
+    assert first_back(beats, beats, 1, since_s=since_s) == ("idle",)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yes", "null", "[]", "7", '{"celery@a": "mail"}', '{"celery@a": null}', "{" * 10000]
+)
+def test_an_annotation_that_somebody_else_wrote_cordons_nothing(text: str) -> None:
+    assert read_annotation(text) == {}
+
+
+def test_an_annotation_says_what_is_to_be_given_back() -> None:
+    queues = {"celery@a": frozenset({"sms", "mail"}), "other@a": frozenset[str]()}
+    assert annotation(queues) == '{"celery@a": ["mail", "sms"], "other@a": []}'
+    assert read_annotation(annotation(queues)) == queues
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ class _Exchange:
 
 def by_celery(method: str, arguments: dict[str, Any], workers: list[str]) -> tuple[str, dict[str, Any]]:
     """The exchange and the body that Celery's own client publishes."""
-    app, producer = Celery(broker="memory://", set_as_current=False), _Exchange()
-    mailbox: Any = app.control.mailbox
-    mailbox._publish(method, arguments, destination=workers, producer=producer, channel=object())
+    app: Any = Celery(broker="memory://", set_as_current=False)
+    producer = _Exchange()
+    app.control.mailbox._publish(method, arguments, destination=workers, producer=producer, channel=object())
     return producer.sent[0]["exchange"], producer.sent[0]["body"]
 
 
@@ -53,7 +53,7 @@ def test_a_question_names_a_list_to_answer_into_that_nobody_has_to_make() -> Non
     """kombu's mailbox obeys it, and answers through the exchange without a name, where a routing key is a queue."""
     _, body = by_us(command("active_queues", {}, ["celery@a"], tag="t", ticket="4711"))
     box = pidbox.Mailbox("celery", type="fanout")
-    node = box.Node("celery@a", handlers={"active_queues": lambda _state: [{"name": "mail"}]})
+    node: Any = box.Node("celery@a", handlers={"active_queues": lambda _state: [{"name": "mail"}]})
     said: list[dict[str, Any]] = []
     node.reply = lambda data, **where: said.append({"data": data, **where})
     node.handle_message(body)

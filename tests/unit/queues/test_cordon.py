@@ -109,7 +109,7 @@ def test_given_back_until_it_says_so() -> None:
     assert not cordon.idle(2.0)
     assert cordon.said({}, 3.0) == {}
     assert cordon.said({ONE: NONE}, 4.0) == {ONE: MAIL}
-    assert cordon.stage is Stage.RETURNING
+    assert cordon.stage.value == "Returning"
     assert cordon.said({ONE: MAIL | {"sms"}}, 5.0) == {}
     assert cordon.stage is Stage.RETURNED
 

@@ -75,6 +75,7 @@ def events_for(record: CycleRecord, previous: CycleRecord | None) -> list[EventT
     if outcome.kind is OutcomeKind.APPLIED and decision.direction != "none":
         reason = EventReason.SCALED_UP if decision.direction == "up" else EventReason.SCALED_DOWN
         text = f"scaled from {decision.current} to {decision.target}: {decision.reason.value}: {decision.message}"
+        text += f" ({outcome.message})" if outcome.message else ""
         events.append(_event(Severity.NORMAL, reason, text))
     if outcome.kind in _FAILURES and (previous is None or previous.outcome.kind is not outcome.kind):
         text = f"not scaled from {decision.current} to {decision.target}: {outcome.message}"

@@ -120,7 +120,8 @@ class DecisionLines:
         key, decision = record.key, record.decision
         if record.outcome.kind is OutcomeKind.APPLIED and decision.target != decision.current:
             extra = about(key, reason=decision.reason.value)
-            log.info("scaled %d -> %d: %s", decision.current, decision.target, decision.message, extra=extra)
+            more = f" ({record.outcome.message})" if record.outcome.message else ""
+            log.info("scaled %d -> %d: %s%s", decision.current, decision.target, decision.message, more, extra=extra)
         wrong, before = troubles(record), self._wrong.get(key)
         if not wrong and before is None:
             return

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from workerpool_operator.budgets import Budgets
 from workerpool_operator.kube.brokers import Address
 from workerpool_operator.loop import BrokerLoop, Pool
-from workerpool_operator.ports import PoolKey, QueueReader, Scaler, Sink
+from workerpool_operator.ports import PoolKey, Scaler, Sink, WorkerControl
+from workerpool_operator.queues import control_for, reader_for
 
 REST_S = 10.0
 """Pools at zero with nothing to do are decided and reported this often: of a thousand pools, most are such."""
@@ -23,14 +23,20 @@ class _Running:
     task: asyncio.Task[None]
     pools: set[PoolKey]
     started_s: float
+    control: WorkerControl | None = None
     longest_interval_s: float = 1.0
 
 
 class Loops:
-    """The loops of all brokers."""
+    """The loops of all brokers.
 
-    def __init__(self, *, reader_for: Callable[[Address], QueueReader], scaler: Scaler, sink: Sink) -> None:
-        self._reader_for, self._scaler, self._sink = reader_for, scaler, sink
+    Args:
+        scaler: Knows and changes sizes.
+        sink: Is told of every cycle.
+    """
+
+    def __init__(self, *, scaler: Scaler, sink: Sink) -> None:
+        self._scaler, self._sink = scaler, sink
         self._running: dict[Address, _Running] = {}
         self._address_of: dict[PoolKey, Address] = {}
         self.budgets = Budgets()
@@ -59,6 +65,12 @@ class Loops:
             del self._running[address]
             running.task.cancel()
 
+    def control_of(self, key: PoolKey) -> WorkerControl | None:
+        """What speaks to a pool's workers, None while it runs nowhere or where they cannot be spoken to."""
+        address = self._address_of.get(key)
+        running = self._running.get(address) if address is not None else None
+        return running.control if running is not None else None
+
     def __contains__(self, key: PoolKey) -> bool:
         return key in self._address_of
 
@@ -82,8 +94,19 @@ class Loops:
                 await task
 
     def _start(self, address: Address) -> _Running:
-        reader = self._reader_for(address)
+        reader = reader_for(address.layout, address.url, ca_pem=address.ca_pem)
+        control = control_for(address.layout, address.url, ca_pem=address.ca_pem)
         loop = BrokerLoop(reader=reader, scaler=self._scaler, sink=self._sink, rest_s=REST_S, budgets=self.budgets)
-        task = asyncio.create_task(loop.run(), name=f"loop of {address!r}")
-        self._running[address] = running = _Running(loop=loop, task=task, pools=set(), started_s=time.monotonic())
+        task = asyncio.create_task(_run(loop, control), name=f"loop of {address!r}")
+        self._running[address] = running = _Running(
+            loop=loop, task=task, pools=set(), started_s=time.monotonic(), control=control
+        )
         return running
+
+
+async def _run(loop: BrokerLoop, control: WorkerControl | None) -> None:
+    try:
+        await loop.run()
+    finally:
+        if control is not None:
+            await control.close()

@@ -19,6 +19,9 @@ BROKER_REVISION_ANNOTATION: Final = f"{RESERVED_PREFIX}broker-revision"
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 """On a pod: among equally ready ones a ReplicaSet removes the one with the lowest first."""
 
+CORDONED_ANNOTATION: Final = f"{RESERVED_PREFIX}cordoned"
+"""On a pod whose workers were told to take no more jobs: JSON, the queues that each of them took jobs from."""
+
 FIELD_MANAGER: Final = "workerpool-operator"
 """Owns what is rendered, by server-side apply."""
 

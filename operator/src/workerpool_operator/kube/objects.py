@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from workerpool_operator.kube.names import DELETION_COST
+from workerpool_operator.kube.names import CORDONED_ANNOTATION, DELETION_COST
 from workerpool_operator.ports import PoolKey
 from workerpool_operator.resource import ResourceError, WorkerPool, World, parse_pool
 
@@ -82,6 +82,8 @@ class PodObject:
     leaving: bool
     ended: bool
     deletion_cost: int
+    cordon: str = ""
+    """Its annotation that says that its workers take no more jobs."""
 
 
 def version_of(body: Body) -> int:
@@ -162,7 +164,8 @@ def pod_object(body: Body) -> PodObject:
     """Take from a pod what is needed."""
     metadata, status = body["metadata"], body.get("status") or {}
     conditions = status.get("conditions") or ()
-    cost = str((metadata.get("annotations") or {}).get(DELETION_COST) or "0")
+    annotations = metadata.get("annotations") or {}
+    cost = str(annotations.get(DELETION_COST) or "0")
     return PodObject(
         name=name_of(body),
         version=version_of(body),
@@ -171,4 +174,5 @@ def pod_object(body: Body) -> PodObject:
         leaving=bool(metadata.get("deletionTimestamp")),
         ended=status.get("phase") in {"Succeeded", "Failed"},
         deletion_cost=int(cost) if cost.lstrip("-").isdigit() else 0,
+        cordon=str(annotations.get(CORDONED_ANNOTATION) or ""),
     )

@@ -14,11 +14,11 @@ from typing import Any
 
 from workerpool_operator.kube import api_paths as paths
 from workerpool_operator.kube.api import KubeApi, NotFound
+from workerpool_operator.kube.moves import size_change
 from workerpool_operator.kube.names import SCALER_MANAGER
 from workerpool_operator.kube.objects import DeploymentObject, PoolObject, deployment_object
 from workerpool_operator.kube.registry import Registry
 from workerpool_operator.kube.render import creation, deployment, pod_disruption_budget, replicas_claim
-from workerpool_operator.kube.scaler import size_change
 from workerpool_operator.resource import WorkerPool
 from workerpool_operator.resource.worker import BUNDLED_IMAGE
 

@@ -17,7 +17,7 @@ import kopf
 
 from workerpool_operator.core.observation import Cause
 from workerpool_operator.kube.api import ApiError, KubeApi, NotFound
-from workerpool_operator.kube.brokers import Address, Brokers
+from workerpool_operator.kube.brokers import Brokers
 from workerpool_operator.kube.controller import Controller
 from workerpool_operator.kube.handlers import kopf_settings, wire
 from workerpool_operator.kube.lease import Leadership, new_identity
@@ -33,8 +33,7 @@ from workerpool_operator.kube.server import Server, ServerError
 from workerpool_operator.kube.settings import LogFormat, OperatorSettings
 from workerpool_operator.kube.signals import listening, take_back, unless_asked
 from workerpool_operator.loop import relax_collector
-from workerpool_operator.ports import CycleRecord, Notice, PoolKey, QueueReader
-from workerpool_operator.queues import reader_for
+from workerpool_operator.ports import CycleRecord, Notice, PoolKey
 from workerpool_operator.report.fanout import Sinks
 from workerpool_operator.report.prometheus import Metrics
 
@@ -94,11 +93,9 @@ class Operator:
             instance=self._identity,
         )
         self._lines = DecisionLines()
-        self.loops = Loops(
-            reader_for=_reader,
-            scaler=self._scaler,
-            sink=Sinks([self.metrics, self._reporter, self._lines, _Distrust(self._distrust)], on_trouble=log.error),
-        )
+        sinks = Sinks([self.metrics, self._reporter, self._lines, _Distrust(self._distrust)], on_trouble=log.error)
+        self.loops = Loops(scaler=self._scaler, sink=sinks)
+        self._scaler.control, self._scaler.on_notice = self.loops.control_of, sinks.notice
         self._controller = Controller(
             registry=self._registry,
             brokers=self._brokers,
@@ -206,6 +203,7 @@ class Operator:
         for task in writers:
             task.cancel()
         await asyncio.gather(*writers, return_exceptions=True)
+        self._scaler.stand_by()
         await self.loops.stop()
         await self.leadership.release()
         stop.set()
@@ -236,6 +234,7 @@ class Operator:
         holder = self.leadership.holder
         log.info("standing by; %s leads", holder if holder not in ("", self._identity) else "nobody")
         self.metrics.leader = False
+        self._scaler.stand_by()
         await self.loops.stop()
         self.metrics.forget_all()
         self._controller.stand_by()
@@ -281,10 +280,6 @@ class _Distrust:
 
     def notice(self, notice: Notice) -> None:
         """Nothing to do."""
-
-
-def _reader(address: Address) -> QueueReader:
-    return reader_for(address.layout, address.url, ca_pem=address.ca_pem)
 
 
 def _status_of(done: set[asyncio.Task[None]]) -> int:

@@ -1,36 +1,43 @@
 """Deployments as replicas: the :class:`~workerpool_operator.ports.Scaler` of Kubernetes.
 
-Size is read from what the watches report, and moved through the scale subresource, on condition that it still is what
-was seen: a writer that acts on an old view gets a conflict instead of undoing somebody's decision. (A condition on the
-resource version would fail whenever a pod becomes ready: that changes the Deployment's status.) Before a pool shrinks,
-the idle pods are given the lower deletion cost, and it is waited for until the watch shows it: the ReplicaSet
-controller acts on the same events.
+Size is read from what the watches report, and written by :mod:`workerpool_operator.kube.moves`. A pool shrinks by
+cordon: the workers of the pods that should go are told to take no more jobs, the Deployment keeps counting the pods,
+and when they are idle for sure its size is lowered by them. Pods whose workers cannot be told go at once where they are
+idle, and stay where they are busy.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from workerpool_operator.core.decision import Decision
-from workerpool_operator.kube import api_paths as paths
-from workerpool_operator.kube.api import ApiError, Conflict, Invalid, KubeApi, NotFound
-from workerpool_operator.kube.names import DELETION_COST
-from workerpool_operator.kube.objects import DeploymentObject, Name, PodObject
+from workerpool_operator.kube.api import ApiError, KubeApi
+from workerpool_operator.kube.draining import Draining, annotation
+from workerpool_operator.kube.moves import APPLIED, UNCHANGED, Moves, failure
+from workerpool_operator.kube.names import CORDONED_ANNOTATION
+from workerpool_operator.kube.objects import DeploymentObject, Name, PodObject, PoolObject
 from workerpool_operator.kube.registry import Registry
-from workerpool_operator.ports import Outcome, OutcomeKind, PoolKey, ReplicaState, WorkerBeat
+from workerpool_operator.kube.victims import beats_of, by_host, choose, host_names, host_of
+from workerpool_operator.ports import (
+    Notice,
+    NoticeKind,
+    Outcome,
+    OutcomeKind,
+    PoolKey,
+    ReplicaState,
+    WorkerBeat,
+    WorkerControl,
+)
+from workerpool_operator.queues.cordon import FRESH_S
+from workerpool_operator.queues.cordons import Cordons
 
-FRESH_S = 6.0
-"""A worker last heard of longer ago than this may be busy or not: three of Celery's heartbeats."""
+log = logging.getLogger(__name__)
 
-VICTIM_COST = -100
-COST_SEEN_WITHIN_S = 1.0
-"""How long to wait for the watch to show the deletion costs; after that the pool shrinks all the same."""
-
-COST_LOOK_S = 0.02
-HOST_NAME_MAX = 63
-UNCHANGED = Outcome(kind=OutcomeKind.UNCHANGED)
+SETTLE_AGAIN_S = 2.0
+"""After a removal that failed, the next one is tried not sooner than this."""
 
 
 class KubeScaler:
@@ -51,8 +58,13 @@ class KubeScaler:
         may_write: Callable[[], bool],
         blocked: Callable[[PoolKey], str | None],
     ) -> None:
-        self._api, self._registry, self._may_write, self._blocked = api, registry, may_write, blocked
-        self._beats: dict[PoolKey, tuple[WorkerBeat, ...]] = {}
+        self._moves = Moves(api, registry, may_write)
+        self._registry, self._may_write, self._blocked = registry, may_write, blocked
+        self.control: Callable[[PoolKey], WorkerControl | None] = lambda _key: None
+        """How a pool's workers are spoken to at this moment, None where they cannot be."""
+        self.on_notice: Callable[[Notice], None] = lambda _notice: None
+        """Told of pods that are cordoned, given back and removed; must neither raise nor block."""
+        self._draining: dict[PoolKey, Draining] = {}
         self._index_of: Sequence[WorkerBeat] | None = None
         self._by_pod: dict[str, list[WorkerBeat]] = {}
 
@@ -62,158 +74,204 @@ class KubeScaler:
         deployment = self._registry.deployments.get(pool.target) if pool is not None else None
         if pool is None or deployment is None:
             return ReplicaState(current=0, ready=0, leaving=0, silent=0)
-        pods = self._registry.pods_of(pool.target)
-        if not pods:
-            self._beats[key] = ()
-            # none are known: those that the Deployment counts may be busy
-            return ReplicaState(current=deployment.replicas, ready=0, leaving=0, silent=deployment.ready)
+        draining, pods = self._of(key, pool), self._registry.pods_of(pool.target)
         by_pod = self._beats_by_pod(beats)
         staying = [pod for pod in pods if not pod.leaving]
-        own = tuple(beat for pod in staying for beat in _beats_of(pod, by_pod))
-        self._beats[key] = own
-        fresh = {_host_of(beat) for beat in own if beat.age_s <= FRESH_S}
-        ready = [pod for pod in staying if pod.ready]
+        draining.see(staying, by_pod)
+        if not pods:
+            # none are known: those that the Deployment counts may be busy
+            return ReplicaState(current=deployment.replicas, ready=0, leaving=0, silent=deployment.ready)
+        self._settle_soon(key, draining)
+        own = draining.beats
+        fresh = {host_of(beat) for beat in own if beat.age_s <= FRESH_S}
+        ready = [pod for pod in staying if pod.ready and pod.name[1] not in draining.away]
+        silent = sum(1 for pod in ready if fresh.isdisjoint(host_names(pod)))
+        leaving = tuple(beat for pod in pods if pod.leaving for beat in beats_of(pod, by_pod))
         return ReplicaState(
-            current=deployment.replicas,
+            current=max(0, deployment.replicas - len(draining.counted)),
             ready=len(ready),
-            leaving=len(pods) - len(staying),
-            silent=sum(1 for pod in ready if fresh.isdisjoint(_host_names(pod))),
+            leaving=len(pods) - len(staying) + len(draining.away),
+            silent=silent,
             beats=own,
-            leaving_beats=tuple(beat for pod in pods if pod.leaving for beat in _beats_of(pod, by_pod)),
+            leaving_beats=leaving + draining.beats_away if draining.away else leaving,
+            drains=not silent and _waits(pool) and draining.cordons.drains,
         )
 
     async def scale(self, key: PoolKey, decision: Decision) -> Outcome:
         """Move the pool to ``decision.target``."""
         pool = self._registry.pools.get(key)
-        deployment = self._registry.deployments.get(pool.target) if pool is not None else None
-        if pool is None or deployment is None:
+        if pool is None or pool.target not in self._registry.deployments:
             return Outcome(kind=OutcomeKind.FAILED, message="its Deployment does not exist yet")
         blocked = self._blocked(key)
         if blocked is not None:
             return Outcome(kind=OutcomeKind.CONFLICT, message=blocked)
-        try:
-            if 0 < decision.target < deployment.replicas:  # at zero there is nothing to choose
-                await self._mark_victims(key, pool.target, deployment.replicas - decision.target)
-            return await self._move(pool.target, decision.target)
-        except ApiError as error:
-            return _outcome(error)
+        draining = self._of(key, pool)
+        async with draining.lock:
+            deployment = self._registry.deployments.get(pool.target)
+            if deployment is None:
+                return Outcome(kind=OutcomeKind.FAILED, message="its Deployment is gone")
+            change = decision.target - (deployment.replicas - len(draining.counted))
+            try:
+                if change < 0:
+                    return await self._shrink(key, pool, deployment, -change)
+                return await self._grow(key, deployment, change)
+            except ApiError as error:
+                return failure(error)
 
     def forget(self, key: PoolKey) -> None:
         """Drop what is kept of a pool that is gone."""
-        self._beats.pop(key, None)
+        draining = self._draining.pop(key, None)
+        if draining is not None:
+            draining.forget_all()
+
+    def stand_by(self) -> None:
+        """Drop everything: another process leads, and finds in the pods' annotations which are cordoned."""
+        for key in tuple(self._draining):
+            self.forget(key)
+
+    # -- changing the size
+
+    async def _shrink(self, key: PoolKey, pool: PoolObject, deployment: DeploymentObject, excess: int) -> Outcome:
+        draining = self._draining[key]
+        staying = [
+            pod for pod in self._registry.pods_of(pool.target) if not pod.leaving and pod.name[1] not in draining.away
+        ]
+        unmade = min(excess, max(0, deployment.replicas - len(draining.counted) - len(staying)))
+        beats = draining.beats_by_pod(staying)
+        deaf = {name for name, own in beats.items() if draining.cordons.deaf({beat.hostname for beat in own})}
+        chosen = choose(staying, draining.beats, excess - unmade, since_s=draining.since_s, deaf=deaf)
+        victims = {pod.name[1]: pod for pod in staying if pod.name in chosen}
+        waits = _waits(pool)
+        held = await self._cordon(key, victims, beats) if waits else frozenset()
+        busy = {name for name in victims.keys() - held if waits and victims[name].ready and _busy(beats[name])}
+        direct = [victims[name].name for name in victims.keys() - held - busy]
+        outcome = APPLIED if held else UNCHANGED
+        if unmade or direct:
+            replicas = deployment.replicas - unmade - len(direct)
+            outcome = await self._moves.shrink(pool.target, replicas, direct, seen=deployment.replicas)
+        return _saying(outcome, cordoned=len(held), finishing=len(held & draining.cordons.busy()), kept=len(busy))
+
+    async def _cordon(
+        self, key: PoolKey, victims: Mapping[str, PodObject], beats: Mapping[str, Sequence[WorkerBeat]]
+    ) -> frozenset[str]:
+        """Cordon those pods whose workers answer, and return their names."""
+        draining = self._draining[key]
+        heard = {
+            name: frozenset(beat.hostname for beat in beats[name] if beat.age_s <= FRESH_S)
+            for name, pod in victims.items()
+            if pod.ready
+        }
+        queues = await draining.cordons.ask({name: workers for name, workers in heard.items() if workers})
+        if not queues:
+            return frozenset()
+        # first: another operator must know of a worker that takes no jobs
+        await asyncio.gather(
+            *(
+                self._moves.annotate(victims[name].name, CORDONED_ANNOTATION, annotation(own))
+                for name, own in queues.items()
+            )
+        )
+        await draining.cordons.cordon(queues, beats)
+        draining.recount()
+        for name in sorted(queues):
+            doing = "it finishes its job" if _busy(beats[name]) else "it is idle"
+            self._say(key, NoticeKind.REPLICA_CORDONED, f"{name} takes no more jobs: {doing} and goes")
+        return frozenset(queues)
+
+    async def _grow(self, key: PoolKey, deployment: DeploymentObject, lacking: int) -> Outcome:
+        draining = self._draining[key]
+        back = draining.back(lacking) if self.control(key) is not None and self._may_write() else ()
+        if back:
+            await draining.cordons.give_back(back)
+            draining.recount()
+            for name in back:
+                self._say(key, NoticeKind.REPLICA_GIVEN_BACK, f"{name} takes jobs again")
+        outcome = APPLIED if back else UNCHANGED
+        if lacking > len(back):
+            replicas = deployment.replicas + lacking - len(back)
+            outcome = await self._moves.resize(deployment.name, replicas, seen=deployment.replicas)
+        return _saying(outcome, back=len(back))
+
+    # -- what follows without a decision
+
+    def _settle_soon(self, key: PoolKey, draining: Draining) -> None:
+        """Have idle pods removed and annotations taken away, in a task of its own: nobody waits for it."""
+        if not (draining.cordons and (draining.cordons.returned() or draining.idle())):
+            return
+        now_s = time.monotonic()
+        if now_s >= draining.settle_again_s and (draining.settling is None or draining.settling.done()):
+            draining.settle_again_s = now_s + SETTLE_AGAIN_S
+            draining.settling = asyncio.create_task(self._settle(key, draining), name=f"drained pods of {key}")
+
+    async def _settle(self, key: PoolKey, draining: Draining) -> None:
+        try:
+            async with draining.lock:
+                pool = self._registry.pools.get(key)
+                if pool is None or self._blocked(key) is not None or not self._may_write():
+                    return
+                namespace = pool.target[0]
+                for name in draining.cordons.returned():
+                    await self._moves.annotate((namespace, name), CORDONED_ANNOTATION, None)
+                await self._remove(key, pool.target, draining)
+        except ApiError as error:
+            log.info("pool %s: drained pods could not be removed, it is tried again: %s", key, error)
+        except Exception:
+            log.exception("pool %s: drained pods could not be removed, it is tried again", key)
+
+    async def _remove(self, key: PoolKey, target: Name, draining: Draining) -> None:
+        deployment, idle = self._registry.deployments.get(target), draining.idle()
+        if deployment is None or not idle:
+            return
+        replicas = max(0, deployment.replicas - len(idle))
+        names = [(target[0], name) for name in idle]
+        outcome = await self._moves.shrink(target, replicas, names, seen=deployment.replicas)
+        if outcome.kind is not OutcomeKind.APPLIED:
+            return
+        for name in sorted(idle):
+            took_s = draining.cordoned_s(name)
+            self._say(key, NoticeKind.REPLICA_STOPPED, f"{name} is idle and goes, {took_s:.1f} s after it was cordoned")
+        draining.removed(idle)
 
     # -- inside
+
+    def _of(self, key: PoolKey, pool: PoolObject) -> Draining:
+        draining = self._draining.get(key)
+        prefix = pool.pool.broker.key_prefix if pool.pool is not None else ""
+        if draining is None:
+            cordons = Cordons(str(key), lambda: self.control(key), key_prefix=prefix)
+            self._draining[key] = draining = Draining(cordons=cordons)
+        draining.cordons.key_prefix = prefix
+        return draining
 
     def _beats_by_pod(self, beats: Sequence[WorkerBeat]) -> dict[str, list[WorkerBeat]]:
         """Heartbeats by pod; one reading serves all pools of its broker, so they are sorted once."""
         if beats is not self._index_of:
-            self._index_of, self._by_pod = beats, {}
-            for beat in beats:
-                self._by_pod.setdefault(_host_of(beat), []).append(beat)
+            self._index_of, self._by_pod = beats, by_host(beats)
         return self._by_pod
 
-    async def _move(self, target: Name, replicas: int) -> Outcome:
-        deployment = self._registry.deployments.get(target)
-        if deployment is None:
-            return Outcome(kind=OutcomeKind.FAILED, message="its Deployment is gone")
-        if deployment.replicas == replicas:
-            return UNCHANGED
-        if not self._may_write():
-            return Outcome(kind=OutcomeKind.FAILED, message="this operator does not lead any more")
-        try:
-            answer = await self._api.json_patch(paths.deployment_scale(*target), size_change(deployment, replicas))
-        except Invalid:
-            self._registry.see_deployment(await self._api.get(paths.deployment(*target)))
-            found = self._registry.deployments[target].replicas
-            if found == deployment.replicas:
-                raise
-            text = f"Deployment {target[1]} was changed to {found} replicas by somebody else at the same time"
-            return Outcome(kind=OutcomeKind.CONFLICT, message=text)
-        self._note(target, answer)
-        return Outcome(kind=OutcomeKind.APPLIED)
-
-    def _note(self, target: Name, answer: dict[str, Any]) -> None:
-        version = str(answer["metadata"].get("resourceVersion") or "0")
-        size = int((answer.get("spec") or {}).get("replicas") or 0)
-        self._registry.scaled(target, replicas=size, version=int(version) if version.isdigit() else 0)
-
-    async def _mark_victims(self, key: PoolKey, target: Name, count: int) -> None:
-        """Give the idle pods that are to go the lowest deletion cost, and take it from all others."""
-        staying = [pod for pod in self._registry.pods_of(target) if not pod.leaving]
-        victims = choose(staying, self._beats.get(key, ()), count)
-        wanted = {pod.name: VICTIM_COST if pod.name in victims else 0 for pod in staying}
-        changes = [pod for pod in staying if pod.deletion_cost != wanted[pod.name]]
-        if not changes or not self._may_write():
-            return
-        await asyncio.gather(*(self._set_cost(pod, wanted[pod.name]) for pod in changes))
-        await self._costs_seen(target, {pod.name: wanted[pod.name] for pod in changes})
-
-    async def _set_cost(self, pod: PodObject, cost: int) -> None:
-        annotations = {DELETION_COST: str(cost) if cost else None}
-        try:
-            # the answer is not taken in: only the watch shows what the ReplicaSet controller can see as well
-            await self._api.merge_patch(paths.pod(*pod.name), {"metadata": {"annotations": annotations}})
-        except NotFound:
-            return  # it went by itself: nothing is left to choose
-
-    async def _costs_seen(self, target: Name, costs: dict[Name, int]) -> None:
-        """Wait until the pods are known with these costs."""
-        deadline_s = asyncio.get_running_loop().time() + COST_SEEN_WITHIN_S
-        while asyncio.get_running_loop().time() < deadline_s:
-            known = {pod.name: pod.deletion_cost for pod in self._registry.pods_of(target)}
-            if all(known.get(name, cost) == cost for name, cost in costs.items()):
-                return
-            await asyncio.sleep(COST_LOOK_S)
+    def _say(self, key: PoolKey, kind: NoticeKind, message: str) -> None:
+        self.on_notice(Notice(time_s=time.time(), key=key, kind=kind, message=message))
 
 
-def size_change(seen: DeploymentObject, replicas: int) -> list[dict[str, Any]]:
-    """The JSON patch of a Deployment's Scale that gives it a size, if it is that Deployment with the size seen.
+def _waits(pool: PoolObject) -> bool:
+    return pool.pool is not None and pool.pool.spec.scaling.scale_down.when_busy == "Wait"
 
-    A Scale leaves ``spec.replicas`` out where it is 0.
-    """
-    return [
-        {"op": "test", "path": "/metadata/uid", "value": seen.uid},
-        {"op": "test", "path": "/spec", "value": {"replicas": seen.replicas} if seen.replicas else {}},
-        {"op": "add", "path": "/spec/replicas", "value": replicas},
+
+def _busy(beats: Sequence[WorkerBeat]) -> bool:
+    return any(beat.active for beat in beats if beat.age_s <= FRESH_S)
+
+
+def _saying(outcome: Outcome, *, cordoned: int = 0, finishing: int = 0, kept: int = 0, back: int = 0) -> Outcome:
+    """An outcome that says what is not to be seen from the size."""
+    if outcome.kind not in (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED):
+        return outcome
+    parts = [
+        f"{_replicas(cordoned)} cordoned" + (f", {finishing} still in a job" if finishing else "") if cordoned else "",
+        f"{_replicas(kept)} busy and not to be cordoned: kept" if kept else "",
+        f"{_replicas(back)} given back" if back else "",
     ]
+    return Outcome(kind=outcome.kind, message="; ".join(part for part in parts if part))
 
 
-def choose(pods: Iterable[PodObject], beats: Iterable[WorkerBeat], count: int) -> frozenset[Name]:
-    """The pods that should go: those not ready first, then the idle, then those nobody hears, the busy last."""
-    active: dict[str, int] = {}
-    for beat in beats:
-        if beat.age_s <= FRESH_S:
-            active[_host_of(beat)] = active.get(_host_of(beat), 0) + beat.active
-
-    def standing(pod: PodObject) -> tuple[int, int, Name]:
-        if not pod.ready:
-            return 0, 0, pod.name
-        jobs = next((active[host] for host in _host_names(pod) if host in active), None)
-        if jobs is None:
-            return 2, 0, pod.name
-        return (1, 0, pod.name) if jobs == 0 else (3, jobs, pod.name)
-
-    return frozenset(pod.name for pod in sorted(pods, key=standing)[:count])
-
-
-def _host_of(beat: WorkerBeat) -> str:
-    """The host a heartbeat comes from, by Celery's node name."""
-    return beat.hostname.rpartition("@")[2]
-
-
-def _host_names(pod: PodObject) -> tuple[str, str]:
-    """What a worker in a pod calls its host: the pod's name, which the bundled worker is told, or the host name.
-
-    The kubelet cuts the latter to the 63 characters that Linux allows.
-    """
-    return pod.name[1], pod.name[1][:HOST_NAME_MAX].rstrip("-.")
-
-
-def _beats_of(pod: PodObject, by_host: Mapping[str, Sequence[WorkerBeat]]) -> Sequence[WorkerBeat]:
-    whole, cut = _host_names(pod)
-    return by_host.get(whole) or by_host.get(cut) or ()
-
-
-def _outcome(error: ApiError) -> Outcome:
-    kind = OutcomeKind.CONFLICT if isinstance(error, Conflict) else OutcomeKind.FAILED
-    return Outcome(kind=kind, message=str(error))
+def _replicas(count: int) -> str:
+    return f"{count} replica" if count == 1 else f"{count} replicas"
