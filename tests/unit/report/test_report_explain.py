@@ -223,3 +223,9 @@ def test_a_line_of_an_older_log_has_no_rules_to_show() -> None:
     del line["trace"], line["outcome"]
     lines = ["".join(part for part, _ in one) for one in render(logged(line, now_s=START_S), width=80, zone=dt.UTC)]
     assert "  this line of the log was written without the rules" in lines
+
+
+def test_a_decision_that_is_late_is_marked() -> None:
+    assert any(line.startswith("! this is late: it should be decided every 1.0 s") for line in text(worked(), age_s=60))
+    assert not any("late" in line for line in text(worked(), age_s=10))
+    assert not any("late" in line for line in text(make_record(), age_s=12, rest_s=10.0))

@@ -22,7 +22,7 @@ from workerpool_operator.kube.controller import Controller
 from workerpool_operator.kube.handlers import kopf_settings, wire
 from workerpool_operator.kube.lease import Leadership, new_identity
 from workerpool_operator.kube.logs import DecisionLines, configure
-from workerpool_operator.kube.loops import Loops
+from workerpool_operator.kube.loops import REST_S, Loops
 from workerpool_operator.kube.owned import Owned
 from workerpool_operator.kube.problems import Problem
 from workerpool_operator.kube.registry import Registry
@@ -35,6 +35,7 @@ from workerpool_operator.kube.signals import listening, take_back, unless_asked
 from workerpool_operator.loop import relax_collector
 from workerpool_operator.ports import CycleRecord, Notice, PoolKey
 from workerpool_operator.report.fanout import Sinks
+from workerpool_operator.report.last import ExplainPages, LastDecisions
 from workerpool_operator.report.prometheus import Metrics
 
 log = logging.getLogger(__name__)
@@ -92,8 +93,11 @@ class Operator:
             generation=self._generation,
             instance=self._identity,
         )
-        self._lines = DecisionLines()
-        sinks = Sinks([self.metrics, self._reporter, self._lines, _Distrust(self._distrust)], on_trouble=log.error)
+        self._lines, self._decisions = DecisionLines(), LastDecisions()
+        sinks = Sinks(
+            [self.metrics, self._reporter, self._lines, self._decisions, _Distrust(self._distrust)],
+            on_trouble=log.error,
+        )
         self.loops = Loops(scaler=self._scaler, sink=sinks)
         self._scaler.control, self._scaler.on_notice = self.loops.control_of, sinks.notice
         self._controller = Controller(
@@ -113,6 +117,13 @@ class Operator:
             synced=lambda: self.synced,
             leads=self.leadership.is_leader,
             writes=self._api.writes_total,
+            explain=ExplainPages(
+                self._decisions,
+                decided_by=self._identity,
+                rest_s=REST_S,
+                leads=self.leadership.is_leader,
+                leader=lambda: self.leadership.holder,
+            ),
             host=settings.host,
             port=settings.port,
         )
@@ -237,6 +248,7 @@ class Operator:
         self._scaler.stand_by()
         await self.loops.stop()
         self.metrics.forget_all()
+        self._decisions.forget_all()
         self._controller.stand_by()
 
     # -- what the parts ask of each other
@@ -253,6 +265,7 @@ class Operator:
             self._scaler.forget(key)
             self.metrics.forget(key)
             self._lines.forget(key)
+            self._decisions.forget(key)
         else:
             polled = self._controller.generation(key) is not None
             self.metrics.problems(key, (problem.kind.value for problem in problems), polled=polled)

@@ -1,4 +1,4 @@
-"""What probes and Prometheus ask the operator: ``/healthz``, ``/readyz``, ``/metrics``."""
+"""What is asked of the operator: ``/healthz``, ``/readyz``, ``/metrics``, and ``/explain`` by people."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from workerpool_operator.report.last import ExplainPages
 from workerpool_operator.report.prometheus import CONTENT_TYPE, Metrics, render_snapshot
 
 LoopAges = Callable[[], Iterable[tuple[float, float]]]
@@ -56,6 +57,7 @@ class Server:
         synced: Callable[[], bool],
         leads: Callable[[], bool],
         writes: Mapping[tuple[str, str], int] | None = None,
+        explain: ExplainPages | None = None,
         host: str = "0.0.0.0",  # noqa: S104 - the kubelet and Prometheus ask from outside the pod
         port: int = 8080,
     ) -> None:
@@ -67,11 +69,12 @@ class Server:
             synced: Whether the caches hold the whole cluster.
             leads: Whether this process leads.
             writes: Writes sent to the API server so far, by verb and resource.
+            explain: What tells of the last decisions.
             host: The address to listen on.
             port: Where; 0 lets the system choose, see :attr:`port` once started.
         """
         self._metrics, self._loop_ages, self._synced, self._leads = metrics, loop_ages, synced, leads
-        self._host, self.port = host, port
+        self._explain, self._host, self.port = explain, host, port
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         self._process.register(_Writes(writes if writes is not None else {}))
@@ -87,6 +90,8 @@ class Server:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
+        if self._explain is not None:
+            self._explain.add_to(app)
         runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         try:

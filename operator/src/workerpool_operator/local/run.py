@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workerpool_operator.local.explain_socket import explain_socket
 from workerpool_operator.local.redis_binary import RedisServerError
 from workerpool_operator.local.world import LocalError, LocalOptions, LocalWorld, free_usual_port
 from workerpool_operator.loop import relax_collector
@@ -22,6 +23,7 @@ from workerpool_operator.report.errors import ReportError
 from workerpool_operator.report.fanout import Sinks
 from workerpool_operator.report.humanise import plural
 from workerpool_operator.report.jsonlog import DecisionLog
+from workerpool_operator.report.last import ExplainPages, LastDecisions
 from workerpool_operator.report.lines import PlainLines
 from workerpool_operator.report.live import LiveView
 from workerpool_operator.report.web import WebPage
@@ -68,6 +70,7 @@ class _Reports:
 
     sinks: Sinks
     board: Board
+    explain: ExplainPages
     say: Callable[[str], None]
     page: WebPage | None
 
@@ -80,6 +83,7 @@ async def _run(arguments: LocalArguments) -> int:
         world = LocalWorld(pools, options=_options(arguments), sink=reports.sinks)
         stack.push_async_callback(world.drain)
         await world.start()
+        await stack.enter_async_context(explain_socket(arguments.state_dir, reports.explain, say=reports.say))
         for line in world.problems:
             sys.stderr.write(f"workerpool: {line}\n")
         for line in _greeting(world, reports.page):
@@ -111,12 +115,13 @@ async def _drained(world: LocalWorld, board: Board) -> int:
 
 async def _open_reports(arguments: LocalArguments, stop: asyncio.Event, stack: AsyncExitStack) -> _Reports:
     """Open what was asked for, and fail before anything is started when one cannot be opened."""
-    board = Board()
+    board, decisions = Board(), LastDecisions()
+    explain = ExplainPages(decisions, decided_by=f"workerpool local, process {os.getpid()}")
     # `workerpool local | head`: when nobody reads any more, the run ends in order
     lines = PlainLines(on_closed=stop.set) if arguments.is_plain else None
     say = lines.say if lines is not None else board.say
     stack.enter_context(logging_to(say))
-    sinks: list[Sink] = [board]
+    sinks: list[Sink] = [board, decisions]
     if lines is not None:
         sinks.append(lines)
     if arguments.log is not None:
@@ -125,10 +130,10 @@ async def _open_reports(arguments: LocalArguments, stop: asyncio.Event, stack: A
         sinks.append(log)
     page = None
     if arguments.web_port is not None:
-        page = WebPage(board, port=arguments.web_port)
+        page = WebPage(board, port=arguments.web_port, explain=explain)
         await page.start()
         stack.push_async_callback(page.close)
-    return _Reports(sinks=Sinks(sinks, on_trouble=say), board=board, say=say, page=page)
+    return _Reports(sinks=Sinks(sinks, on_trouble=say), board=board, explain=explain, say=say, page=page)
 
 
 @contextlib.contextmanager

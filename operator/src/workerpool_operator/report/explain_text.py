@@ -24,6 +24,8 @@ _SOME = 8
 _UNIX_S = 1e9
 """Seconds above this are a moment, not a length of time."""
 _REST_TOLD_S = 1.5
+_LATE_S = 15.0
+"""A change of size, during which nothing is decided, may take so long."""
 _DATED_S = 12 * 3600
 _FIXED_SPACE = "\u00a0"
 _BAD = frozenset({"BrokerUnreadable", "Fallback", "Failed", "Conflict"})
@@ -69,6 +71,10 @@ def _head(explained: Json, width: int, asked: str, zone: dt.tzinfo | None) -> It
     if asked:
         when += f"; told by {asked}"
     yield from (((part, "dim"),) for part in _wrap(when, width))
+    again_s = rest_s or explained["next"]["lookAgainSeconds"]
+    if again_s and explained["ageSeconds"] > _LATE_S + 3 * again_s:
+        late = f"! this is late: it should be decided every {_precise(again_s)}; the pool's status and the log say why"
+        yield from (((part, "bold red"),) for part in _wrap(late, width))
 
 
 def _moment(explained: Json, zone: dt.tzinfo | None) -> str:

@@ -24,6 +24,7 @@ from aiohttp.typedefs import Handler
 from workerpool_operator.report import prometheus
 from workerpool_operator.report.board import Board
 from workerpool_operator.report.errors import ReportError
+from workerpool_operator.report.last import PATH, ExplainPages
 from workerpool_operator.report.state import Json, marks, state
 
 MAX_CLIENTS = 64
@@ -44,10 +45,19 @@ class WebPage:
     """Serves the page, its state as JSON and as events, metrics and a health check.
 
     ``/`` the page; ``/api/state`` everything as JSON; ``/api/events`` the same as server-sent events, the first whole
-    and the later ones with only the new points of each history; ``/metrics`` Prometheus text; ``/healthz``.
+    and the later ones with only the new points of each history; ``/metrics`` Prometheus text; ``/healthz``;
+    ``/explain/<namespace>/<name>`` the last decision about a pool, where ``explain`` is given.
     """
 
-    def __init__(self, board: Board, port: int, host: str = "127.0.0.1", *, allowed_hosts: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        board: Board,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        allowed_hosts: Sequence[str] = (),
+        explain: ExplainPages | None = None,
+    ) -> None:
         """Nothing is opened yet.
 
         Args:
@@ -55,8 +65,9 @@ class WebPage:
             port: Where to listen; 0 lets the system choose, see :attr:`url` once started.
             host: The address to listen on.
             allowed_hosts: Further names under which browsers may reach the page, such as that of a proxy.
+            explain: What tells of decisions.
         """
-        self._board = board
+        self._board, self._explain = board, explain
         self.host = host
         self.port = port
         self._policy = HostPolicy(host, allowed_hosts)
@@ -106,6 +117,8 @@ class WebPage:
         app.router.add_get("/api/events", self._serve_events, allow_head=False)
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/healthz", self._serve_health)
+        if self._explain is not None:
+            self._explain.add_to(app)
         return app
 
     @web.middleware
@@ -114,7 +127,7 @@ class WebPage:
         if len(hosts) != 1 or not self._policy.allows(hosts[0]):
             return web.Response(status=403, text=f"this page is only served as {self.url}\n")
         # no other site's page has business here, not even to keep connections busy; following a link to "/" is fine
-        if request.path.startswith("/api/") and request.headers.get("Sec-Fetch-Site") == "cross-site":
+        if request.path.startswith(("/api/", PATH)) and request.headers.get("Sec-Fetch-Site") == "cross-site":
             return web.Response(status=403, text="not for other sites\n")
         return await handler(request)
 
