@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workerpool_operator.budgets import Budgets
+from workerpool_operator.budgets import FEW, Budgets
 from workerpool_operator.core.decision import Decision, History, Reason
 from workerpool_operator.core.observation import (
     Allotment,
@@ -338,3 +339,22 @@ def test_the_limit_holds_for_what_was_there_before_as_soon_as_it_can() -> None:
     for name in ("email", "order"):
         world.look(name, 50)
     assert sizes(world, "email", "order") == [1, 1]
+
+
+def test_among_very_many_pools_the_shares_are_right_a_moment_later() -> None:
+    world, names = World(), [f"pool-{number:03}" for number in range(FEW * 2)]
+    for name in names:
+        world.has(name, most=FEW)
+    for name in names:
+        world.look(name, 1)
+    assert world.there == FEW
+    for name in names[:FEW]:
+        world.look(name, 0)
+        world.gone(name)
+        world.look(name, 0)
+    limit_s = time.monotonic() + 10
+    while sum(sizes(world, *names[FEW:])) < FEW:
+        assert time.monotonic() < limit_s
+        for name in names[FEW:]:
+            world.look(name, 1)
+    assert world.there == FEW

@@ -9,6 +9,7 @@ size asked for is lower.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field, replace
 
 from workerpool_operator.core.budget import Claim, allowed, claim_of, shares
@@ -19,6 +20,15 @@ from workerpool_operator.core.spec import Budget, PoolSpec
 from workerpool_operator.ports import PoolKey
 
 log = logging.getLogger(__name__)
+
+FEW = 50
+"""With more pools than this, the shares are worked out anew only every so often while claims change.
+
+With a thousand it takes 5 ms. Shares that are a little old do no harm: pools grow into what is free only.
+"""
+
+REST_A_POOL_S = 50e-6
+"""How long shares are good for then, for each pool: a tenth of the time goes into them at most."""
 
 MOST_NAMED = 3
 """So many pools are named in a text; of the others, their number."""
@@ -35,11 +45,19 @@ class _Member:
 
 @dataclass(slots=True)
 class _Shared:
-    """One budget. ``given`` are the shares, None when they have to be worked out anew."""
+    """One budget. ``given`` are the shares, None when they have to be worked out anew before the next answer.
+
+    ``changed`` says that claims are others by now; ``divided_s`` is when they were worked out, on the monotonic clock.
+
+    ``wished`` adds up what all would like to have: while that fits, everybody has it, and there is nothing to divide.
+    """
 
     members: dict[PoolKey, _Member] = field(default_factory=dict)
     used: int = 0
+    wished: int = 0
     given: dict[PoolKey, int] | None = None
+    changed: bool = False
+    divided_s: float = 0.0
     most: int = 0
     disagreement: str = ""
 
@@ -89,6 +107,7 @@ class Budgets:
             return
         name = self._budget_of.pop(key)
         shared.used -= member.used
+        shared.wished -= member.claim.wish
         del shared.members[key]
         if shared.members:
             shared.given = None
@@ -143,6 +162,7 @@ class Budgets:
         shared = self._shared.setdefault((key.namespace, member.budget.name), _Shared())
         shared.members[key] = member
         shared.used += member.used
+        shared.wished += member.claim.wish
         shared.given = None
         _agree(key.namespace, shared)
 
@@ -157,17 +177,17 @@ def _there(replicas: Replicas, granted: int = 0) -> int:
 
 def _note(shared: _Shared, member: _Member, claim: Claim, used: int) -> None:
     if claim != member.claim:
-        member.claim, shared.given = claim, None
+        shared.wished += claim.wish - member.claim.wish
+        member.claim, shared.changed = claim, True
     shared.used += used - member.used
     member.used = used
 
 
 def _allotment(shared: _Shared, key: PoolKey, current: int) -> Allotment:
-    if shared.given is None:
-        shared.given = shares(shared.most, {one: member.claim for one, member in shared.members.items()})
-    share = shared.given[key]
+    member = shared.members[key]
+    share = member.claim.wish if shared.wished <= shared.most else _divided(shared)[key]
     return Allotment(
-        budget=shared.members[key].budget.name,
+        budget=member.budget.name,
         replicas=allowed(share, current=current, free=shared.most - shared.used),
         share=share,
         used=shared.used,
@@ -177,8 +197,20 @@ def _allotment(shared: _Shared, key: PoolKey, current: int) -> Allotment:
     )
 
 
+def _divided(shared: _Shared) -> dict[PoolKey, int]:
+    pools = len(shared.members)
+    if shared.given is None or (
+        shared.changed and (pools <= FEW or time.monotonic() >= shared.divided_s + pools * REST_A_POOL_S)
+    ):
+        shared.given = shares(shared.most, {key: member.claim for key, member in shared.members.items()})
+        shared.changed, shared.divided_s = False, time.monotonic()
+    return shared.given
+
+
 def _agree(namespace: str, shared: _Shared) -> None:
     """Work out the limit in force: the lowest that any of the pools names."""
+    if not shared.disagreement and {shared.most} == {member.budget.max_replicas for member in shared.members.values()}:
+        return
     limits: dict[int, list[str]] = {}
     for key, member in sorted(shared.members.items()):
         limits.setdefault(member.budget.max_replicas, []).append(key.name)

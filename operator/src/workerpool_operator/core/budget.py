@@ -9,7 +9,7 @@ method of apportionment: Balinski and Young, Fair Representation, 1982).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from workerpool_operator.core.decision import Decision, Reason
@@ -100,27 +100,28 @@ def _fill(most: int, claims: Mapping[Key, Claim], *, low: Mapping[Key, int], hig
     """
     if sum(high.values()) <= most:
         return dict(high)
-    parts = max(claim.weight for claim in claims.values())
-    rows = [(key, claim.weight, low[key], high[key]) for key, claim in claims.items() if high[key] > 0]
-    dry = {key: 0 for key in claims if high[key] <= 0}
-
-    def at(level: int) -> dict[Key, int]:
-        return {key: min(top, max(bottom, -(-level * weight // parts))) for key, weight, bottom, top in rows}
-
-    reached, too_high = 0, max(-(-top * parts // weight) for _, weight, _, top in rows)
+    wanting = sorted(key for key in claims if high[key] > 0)  # sorted once: to compare keys is what costs most
+    rows = [(claims[key].weight, low[key], high[key]) for key in wanting]
+    parts = max(weight for weight, _, _ in rows)
+    reached, too_high = 0, max(-(-top * parts // weight) for weight, _, top in rows)
     while too_high - reached > 1:
         level = (reached + too_high) // 2
-        if sum(at(level).values()) <= most:
+        if sum(_sizes(rows, level, parts)) <= most:
             reached = level
         else:
             too_high = level
-    given = at(reached)
+    sizes = _sizes(rows, reached, parts)
     # replicas / weight: equal ratios of such small numbers are equal floats
     thirsty = sorted(
-        (given[key] / weight, -weight, claims[key].current <= given[key], key)
-        for key, weight, _, top in rows
-        if given[key] < top
+        (size / weight, -weight, claims[key].current <= size, number)
+        for number, (key, size, (weight, _, top)) in enumerate(zip(wanting, sizes, rows, strict=True))
+        if size < top
     )
-    for _, _, _, key in thirsty[: most - sum(given.values())]:
-        given[key] += 1
-    return dry | given
+    for *_, number in thirsty[: most - sum(sizes)]:
+        sizes[number] += 1
+    return dict.fromkeys(claims, 0) | dict(zip(wanting, sizes, strict=True))
+
+
+def _sizes(rows: Sequence[tuple[int, int, int]], level: int, parts: int) -> list[int]:
+    """What a level gives to each of weight, bottom and top."""
+    return [min(top, max(bottom, -(-level * weight // parts))) for weight, bottom, top in rows]
