@@ -13,8 +13,9 @@ from celery import Celery
 from tests.integration.worker.bench import Bench, until
 from workerpool_operator.core.observation import JobSeconds
 from workerpool_operator.local.redis_server import RedisServer
-from workerpool_operator.ports import PoolKey, QueueSource, WorkerBeat
+from workerpool_operator.ports import PoolKey, PoolReading, QueueSource, ReplicaState, WorkerBeat
 from workerpool_operator.queues.celery import CeleryReader
+from workerpool_operator.queues.inflight import InFlightMemory, estimate
 from workerpool_worker.models import Payment
 
 pytestmark = pytest.mark.integration
@@ -24,16 +25,21 @@ SOURCE = QueueSource(key=PoolKey(namespace="default", name="shop"), queues=("pay
 
 
 class Ears:
-    """An operator's reader of the bench's broker."""
+    """An operator's reader of the bench's broker, and what it makes of the readings."""
 
     def __init__(self, bench: Bench) -> None:
         self.reader, self._bench = CeleryReader(bench.url), bench
+        self.memory = InFlightMemory()
 
     async def until(self, condition: Callable[[WorkerBeat], bool], timeout_s: float = 30.0) -> WorkerBeat:
         """Wait for a heartbeat of the one worker."""
         deadline_s = time.monotonic() + timeout_s
         while True:
-            beats = (await self.reader.read((SOURCE,))).beats
+            reading = await self.reader.read((SOURCE,))
+            pool, beats = reading.pools[SOURCE.key], tuple(reading.beats)
+            if isinstance(pool, PoolReading):
+                state = ReplicaState(current=1, ready=1, leaving=0, silent=max(0, 1 - len(beats)), beats=beats)
+                self.memory = estimate(pool, state, self.memory, reading.time_s)[2]
             for beat in beats:
                 if condition(beat):
                     return beat
@@ -69,6 +75,7 @@ async def test_mean_and_spread_come_with_the_heartbeats(bench: Bench, ears: Ears
     deviation_s = math.sqrt(max(0.0, beat.finished.squared / 12 - mean_s**2))
     # the first job of each child is longer: it connects to its database
     assert deviation_s < 4 * LATENCY_S
+    assert ears.memory.finished == beat.finished, "it was heard before its first job"
     # what is told is cumulative
     bench.producer.payment(Payment(id="one-more", amount_minor=500))
     more = await ears.until(lambda beat: jobs(beat) == 13)
@@ -113,5 +120,8 @@ async def test_the_numbers_outlive_a_lost_connection_and_begin_anew_with_the_wor
         assert worker.exit_status() == 0
         bench.start(WORKERPOOL_WORKER_NAME="shop-1").ready()
         assert jobs(await ears.until(lambda beat: beat.pid != before.pid)) == 0
+        bench.producer.payment(Payment(id="p3", amount_minor=500))
+        await ears.until(lambda beat: beat.pid != before.pid and jobs(beat) == 1)
+        assert (ears.memory.started_total, ears.memory.finished and ears.memory.finished.jobs) == (3, 3)
     finally:
         await ears.reader.close()
