@@ -18,8 +18,9 @@ def pools(draw: st.DrawFn) -> list[Candidate]:
         Candidate(
             index=index,
             standing=standing,
-            active=draw(st.integers(1, 8)) if standing is Standing.BUSY else 0,
+            active=draw(st.integers(1, 8)) if standing in (Standing.BUSY, Standing.DEAF) else 0,
             started_s=draw(st.floats(0, 1e6)),
+            working_since_s=draw(st.floats(0, 1e6)),
         )
         for index, standing in enumerate(standings, start=1)
     ]
@@ -44,12 +45,17 @@ def test_nobody_goes_while_somebody_of_lower_standing_stays(pool: list[Candidate
 
 @settings(deadline=None)
 @given(pools(), st.integers(0, 15))
-def test_of_the_busy_the_least_busy_go_and_of_equals_the_youngest(pool: list[Candidate], count: int) -> None:
+def test_of_the_busy_those_with_the_oldest_work_go_and_of_the_others_the_youngest(
+    pool: list[Candidate], count: int
+) -> None:
     victims = set(choose_victims(pool, count))
     for gone in (one for one in pool if one.index in victims):
         for kept in (one for one in pool if one.index not in victims and one.standing is gone.standing):
             assert gone.active <= kept.active
-            assert gone.active < kept.active or gone.started_s >= kept.started_s
+            if gone.active == kept.active > 0:
+                assert gone.working_since_s <= kept.working_since_s
+            elif gone.active == kept.active:
+                assert gone.started_s >= kept.started_s
 
 
 @settings(deadline=None)
@@ -67,5 +73,8 @@ def test_a_whole_order() -> None:
         Candidate(index=5, standing=Standing.STARTING, started_s=5.0),
         Candidate(index=6, standing=Standing.BUSY, active=1, started_s=0.0),
         Candidate(index=7, standing=Standing.DOWN, started_s=0.0),
+        Candidate(index=8, standing=Standing.BUSY, active=1, started_s=9.0, working_since_s=3.0),
+        Candidate(index=9, standing=Standing.DEAF, active=1, started_s=9.0, working_since_s=1.0),
+        Candidate(index=10, standing=Standing.BUSY, active=1, started_s=9.0, working_since_s=2.0),
     ]
-    assert choose_victims(pool, 7) == (7, 5, 3, 2, 4, 6, 1)
+    assert choose_victims(pool, 10) == (7, 5, 3, 2, 4, 6, 10, 8, 1, 9)

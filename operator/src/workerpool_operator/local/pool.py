@@ -9,11 +9,12 @@ import contextlib
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from workerpool_operator.local.backoff import Backoff
+from workerpool_operator.local.draining import Draining, leaving_now
 from workerpool_operator.local.groups import Ending, group_of, members
 from workerpool_operator.local.guardian import Guardian
 from workerpool_operator.local.launch import Launched, LaunchPlan
@@ -73,6 +74,8 @@ class Pool:
     backoff: Backoff
     replicas: list[Replica] = field(default_factory=list)
     trouble: StartTrouble = field(default_factory=StartTrouble)
+    draining: Draining | None = None
+    """How replicas are cordoned before they go, None where they are asked to go at once."""
     grace_limit_s: float | None = None
     """Shortens every grace period from now on, while all is being stopped."""
 
@@ -107,8 +110,10 @@ class Pool:
     def stop(self, now_s: float, *, grace_limit_s: float | None) -> None:
         """Ask every replica to go, and give none longer than the limit from now."""
         self.grace_limit_s = grace_limit_s
-        for replica in self.wanted():
+        for replica in leaving_now(self.replicas):
             self.dismiss(replica, now_s)
+        if self.draining is not None:
+            self.draining.cordons.stop()
         if grace_limit_s is not None:
             for replica in self.replicas:
                 if replica.ending is not None:
@@ -176,7 +181,7 @@ class Pool:
                 self._end(replica, replica.ending, now_s)
             replica.show_new_lines(self.show)
 
-    def hear(self, beats: Iterable[WorkerBeat], now_s: float) -> None:
+    def hear(self, beats: Sequence[WorkerBeat], now_s: float) -> None:
         """Match heartbeats to replicas: the sender is in the replica's process group."""
         groups = {replica.pid: replica for replica in self.replicas if replica.pid is not None}
         senders = {pid: replica for replica in groups.values() for pid in replica.heard}
@@ -186,20 +191,25 @@ class Pool:
             replica = senders.get(beat.pid) or groups.get(group_of(beat.pid) or beat.pid)
             if replica is not None:
                 replica.hear(beat, now_s)
+        if self.draining is not None:
+            self.draining.hear(beats)
+            self.draining.settle(self, now_s)
 
     def state(self, now_s: float) -> ReplicaState:
         """What the loop wants to know."""
         wanted = self.wanted()
         ready = [replica for replica in wanted if replica.is_ready(now_s)]
         leaving = [replica for replica in self.replicas if not replica.wanted]
+        silent = sum(1 for replica in ready if not replica.beats(now_s))
         return ReplicaState(
             current=len(wanted),
             ready=len(ready),
             leaving=len(leaving),
-            silent=sum(1 for replica in ready if not replica.beats(now_s)),
+            silent=silent,
             beats=tuple(beat for replica in wanted for beat in replica.beats(now_s)),
             # Celery stops its heartbeat when it is asked to stop, so the last one, however old, is what is known.
             leaving_beats=tuple(beat for replica in leaving for beat in replica.beats(now_s, fresh_only=False)),
+            drains=not silent and self.draining is not None and self.draining.cordons.drains,
         )
 
     def busy_pids(self, now_s: float) -> tuple[int, ...]:
@@ -222,11 +232,11 @@ class Pool:
         replica.crashes, delay_s = self.backoff.after_crash(replica.crashes, lived_s=lived_s, killed=was_killed(status))
         replica.start_at_s = now_s + delay_s
         self.counters.crashed += 1
-        words = replica.last_words()
+        words, again = replica.last_words(), "it starts again " + (f"in {delay_s:g} s" if delay_s else "at once")
         self.say(
             NoticeKind.REPLICA_CRASHED,
-            f"{replica.name} {describe_exit(status)} after {lived_s:.1f} s; it starts again "
-            + (f"in {delay_s:g} s" if delay_s else "at once")
+            f"{replica.name} {describe_exit(status)} after {lived_s:.1f} s; "
+            + (again if replica.wanted else "it was cordoned, and none comes in its place")
             + (f". Its last line: {words}" if words else ""),
             busy=replica.last_busy(),
         )

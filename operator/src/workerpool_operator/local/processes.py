@@ -18,11 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from workerpool_operator.core.decision import Decision
 from workerpool_operator.local.backoff import Backoff
+from workerpool_operator.local.draining import Draining
 from workerpool_operator.local.guardian import Guardian
 from workerpool_operator.local.launch import LaunchError, LaunchPlan, launch
 from workerpool_operator.local.pool import Counters, Pool
 from workerpool_operator.local.replica import Replica, ReplicaView
 from workerpool_operator.ports import Notice, NoticeKind, Outcome, OutcomeKind, PoolKey, ReplicaState, WorkerBeat
+from workerpool_operator.queues.cordons import Cordons
 
 _STEP_S = 0.1
 _STARTERS = 4
@@ -109,6 +111,11 @@ class ProcessScaler:
             pool.stop(time.monotonic(), grace_limit_s=None)
             self._removed.append(pool)
 
+    def drain_by(self, key: PoolKey, cordons: Cordons) -> None:
+        """Have a pool's replicas cordoned before they go, from now on. An unknown pool is no error."""
+        if key in self._pools:
+            self._pools[key].draining = Draining(cordons)
+
     # -- ports.Scaler
 
     async def replicas(self, key: PoolKey, beats: Sequence[WorkerBeat]) -> ReplicaState:
@@ -132,7 +139,9 @@ class ProcessScaler:
         if self._stopping:
             return Outcome(kind=OutcomeKind.FAILED, message="local mode is stopping: no more workers are started")
         self._ensure_stepper()
-        change = pool.resize(decision.target, time.monotonic())
+        change = await self._resize(pool, decision.target)
+        if self._stopping:
+            return Outcome(kind=OutcomeKind.FAILED, message="local mode is stopping")
         launches = self._start_due(pool)
         if launches:
             await asyncio.wait(launches)  # their tasks are the scaler's: being cancelled here leaves them be
@@ -236,6 +245,16 @@ class ProcessScaler:
                 self._empty.set()
             self._guardian.check()
             await asyncio.sleep(_STEP_S)
+
+    async def _resize(self, pool: Pool, target: int) -> int:
+        """Want so many replicas; returns how many more or fewer leave or come."""
+        change, draining = target - len(pool.wanted()), pool.draining
+        if draining is None or change == 0:
+            return pool.resize(target, time.monotonic())
+        if change < 0:
+            return -await draining.shrink(pool, -change)
+        back = await draining.grow(pool, change)
+        return back + (pool.resize(target, time.monotonic()) if not self._stopping else 0)
 
     def _start_due(self, pool: Pool) -> list[asyncio.Task[None]]:
         if self._stopping:

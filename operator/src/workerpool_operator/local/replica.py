@@ -34,15 +34,16 @@ class Phase(enum.StrEnum):
     ORPHANED = "Orphaned"
     """Its main process ended by itself, and what that left behind is being ended."""
     LEAVING = "Leaving"
-    """It was asked to stop and finishes its jobs."""
+    """It was asked to stop and finishes its jobs. (One that is cordoned is running; it is shown as leaving.)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heard:
-    """A heartbeat and the monotonic time at which it was received."""
+    """A heartbeat and the monotonic time at which it was received; ``since_s`` when it last started a job."""
 
     beat: WorkerBeat
     at_s: float
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +68,8 @@ class Replica:
     start_at_s: float
     phase: Phase = Phase.WAITING
     wanted: bool = True
+    cordoned_s: float = 0.0
+    """When it was last told to take no more jobs."""
     launched: Launched | None = None
     follower: LogFollower | None = None
     ending: Ending | None = None
@@ -103,7 +106,9 @@ class Replica:
         """Take note of a heartbeat; one from before its start belongs to an earlier process of the same id."""
         at_s = now_s - beat.age_s
         if self.launched is not None and at_s >= self.launched.started_s:
-            self.heard[beat.pid] = Heard(beat=beat, at_s=at_s)
+            last = self.heard.get(beat.pid)
+            since_s = last.since_s if last is not None and last.beat.processed == beat.processed else at_s
+            self.heard[beat.pid] = Heard(beat=beat, at_s=at_s, since_s=since_s)
 
     def beats(self, now_s: float, *, fresh_only: bool = True) -> list[WorkerBeat]:
         """Its last heartbeats (several when its command runs several workers), with their age now."""
@@ -117,6 +122,10 @@ class Replica:
         """How many jobs it executes, None when nothing fresh is known."""
         beats = self.beats(now_s)
         return sum(beat.active for beat in beats) if beats else None
+
+    def working_since_s(self) -> float:
+        """When a worker of it started a job last, or was first heard; 0 when none was heard."""
+        return max((one.since_s for one in self.heard.values()), default=0.0)
 
     def last_busy(self) -> bool | None:
         """Whether it held a job by its last heartbeat, however old; None when it never sent one."""
@@ -134,8 +143,8 @@ class Replica:
         """For how long its process is there; 0 without one."""
         return now_s - self.launched.started_s if self.launched else 0.0
 
-    def candidate(self, now_s: float) -> Candidate:
-        """How it stands when replicas to stop are chosen."""
+    def candidate(self, now_s: float, *, deaf: bool = False) -> Candidate:
+        """How it stands when replicas to stop are chosen; a deaf one does not listen when it is told something."""
         active = self.active(now_s)
         if self.phase is not Phase.RUNNING:
             standing = Standing.DOWN
@@ -144,16 +153,21 @@ class Replica:
         elif active is None:
             standing = Standing.UNKNOWN
         else:
-            standing = Standing.BUSY if active else Standing.IDLE
-        started_s = self.launched.started_s if self.launched else self.start_at_s
-        return Candidate(index=self.index, standing=standing, active=active or 0, started_s=started_s)
+            standing = (Standing.DEAF if deaf else Standing.BUSY) if active else Standing.IDLE
+        return Candidate(
+            index=self.index,
+            standing=standing,
+            active=active or 0,
+            started_s=self.launched.started_s if self.launched else self.start_at_s,
+            working_since_s=self.working_since_s(),
+        )
 
     def view(self, now_s: float) -> ReplicaView:
         """Itself as a view shows it."""
         return ReplicaView(
             name=self.name,
             pid=self.pid,
-            phase=self.phase,
+            phase=self.phase if self.wanted else Phase.LEAVING,
             ready=self.is_ready(now_s),
             active=self.active(now_s),
             uptime_s=self.uptime_s(now_s),

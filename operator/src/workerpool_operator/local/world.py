@@ -23,8 +23,9 @@ from workerpool_operator.local.plan import (
 from workerpool_operator.local.processes import ProcessScaler
 from workerpool_operator.local.redis_server import RedisServer
 from workerpool_operator.loop import BrokerLoop, Pool, run_all
-from workerpool_operator.ports import PoolKey, PoolReading, QueueReader, Sink
-from workerpool_operator.queues.readers import reader_for
+from workerpool_operator.ports import PoolKey, PoolReading, QueueReader, Sink, WorkerControl
+from workerpool_operator.queues.cordons import Cordons
+from workerpool_operator.queues.readers import control_for, reader_for
 from workerpool_operator.resource.model import WorkerPool
 from workerpool_operator.resource.schedules import active_schedules
 from workerpool_operator.resource.to_spec import pool_spec
@@ -71,6 +72,7 @@ class LocalWorld:
         """What was wrong at the start, one line each; the pools concerned wait, or are left out."""
         self._loops: dict[BrokerAddress, BrokerLoop] = {}
         self._readers: list[QueueReader] = []
+        self._controls: list[WorkerControl] = []
         self._budgets = Budgets()
         self._drained = False
 
@@ -108,6 +110,8 @@ class LocalWorld:
         finally:
             for reader in self._readers:
                 await reader.close()
+            for control in self._controls:
+                await control.close()
             if self.redis is not None:
                 await asyncio.to_thread(self.redis.stop)
 
@@ -158,6 +162,7 @@ class LocalWorld:
         except ValueError as error:
             return _Connected(well=0, troubles=[f"pool {key_of(pool)}: {error}" for pool in pools])
         self._readers.append(reader)
+        self._speak_to(address, pools)
         loop = self._loops[address] = BrokerLoop(
             reader=reader, scaler=self.scaler, sink=self._sink, budgets=self._budgets
         )
@@ -166,6 +171,18 @@ class LocalWorld:
         for pool in pools:
             loop.put(Pool(source=source_of(pool), spec=pool_spec(pool), schedules_at=_schedules_of(pool)))
         return _Connected(well=found.count([]), troubles=[trouble for troubles in found for trouble in troubles])
+
+    def _speak_to(self, address: BrokerAddress, pools: Sequence[WorkerPool]) -> None:
+        """Have the replicas of those pools that wait for their busy workers cordoned before they go."""
+        control = control_for(address.layout, address.url, ca_pem=address.ca_pem)
+        if control is None:
+            return
+        self._controls.append(control)
+        for pool in pools:
+            if pool.spec.scaling.scale_down.when_busy == "Wait":
+                source = source_of(pool)
+                cordons = Cordons(str(source.key), lambda: control, key_prefix=source.key_prefix)
+                self.scaler.drain_by(source.key, cordons)
 
 
 def _schedules_of(pool: WorkerPool) -> Callable[[float], tuple[ActiveSchedule, ...]]:
