@@ -111,6 +111,35 @@ def test_who_is_decided_first_does_not_take_what_is_due_to_others() -> None:
     assert sizes(world, "email", "order") == [3, 0]
 
 
+def test_where_work_comes_for_all_at_once_nobody_starts_what_it_would_give_back() -> None:
+    world, weights = World(), {"order": 3, "email": 2, "maintenance": 1}
+    for name, weight in weights.items():
+        world.has(name, most=12, weight=weight)
+    for name in weights:
+        world.look(name, 0)
+    for name in weights:
+        world.look(name, 50)
+    assert sizes(world, *weights) == [6, 4, 2]
+    assert not any(world.leaving.values())
+
+
+def test_what_others_do_not_want_is_taken_a_look_later() -> None:
+    world = World()
+    for name in ("email", "order"):
+        world.has(name, most=6, max_replicas=5)
+        world.look(name, 0)
+    found, decision = world.look("email", 5)
+    assert found is not None
+    assert (decision.target, found.share, found.asks_others) == (3, 5, True)
+    assert decision.message.endswith("budget db allows 3: its share of 6 is 5, and other pools are asked first")
+    world.look("order", 0)
+    assert world.look("email", 5)[1].target == 5
+    assert world.look("email", 4)[1].target == 4
+    world.gone("email")
+    world.look("email", 4)
+    assert world.look("order", 1)[1].target == 1, "what it can be sure of it has at once"
+
+
 def test_who_has_too_much_gives_back_and_only_then_the_other_grows() -> None:
     world = World()
     world.has("email", most=6)
@@ -161,6 +190,7 @@ def test_a_pool_that_cannot_be_read_keeps_what_it_has() -> None:
     world.has("email", most=6)
     world.has("order", most=6)
     world.look("order", 0)
+    world.look("email", 5)
     world.look("email", 5)
     world.look("email", None)
     world.look("order", 50)

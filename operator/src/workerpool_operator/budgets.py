@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from workerpool_operator.core.budget import Claim, allowed, claim_of, shares
@@ -36,30 +37,57 @@ MOST_NAMED = 3
 
 @dataclass(slots=True)
 class _Member:
-    """One pool of a budget. ``used`` replicas of it are there, leave, or were granted and are about to come."""
+    """One pool of a budget. ``used`` replicas of it are there, leave, or were granted and are about to come.
+
+    ``asked`` is what it claimed when it was looked at last, ``greatest`` the most that it could claim.
+    """
 
     budget: Budget
     claim: Claim
     used: int = 0
+    asked: int = 0
+    greatest: int = 0
+
+
+@dataclass(slots=True)
+class _Division:
+    """Shares, worked out when they are asked for. ``changed`` says that claims are others by now."""
+
+    given: dict[PoolKey, int] | None = None
+    changed: bool = False
+    divided_s: float = 0.0
+    """When they were worked out, on the monotonic clock."""
+
+    def of(
+        self, most: int, members: Mapping[PoolKey, _Member], claim: Callable[[_Member], Claim]
+    ) -> dict[PoolKey, int]:
+        """The shares of all members."""
+        pools, now_s = len(members), time.monotonic()
+        old = pools <= FEW or now_s >= self.divided_s + pools * REST_A_POOL_S
+        if self.given is None or (self.changed and old):
+            self.given = shares(most, {key: claim(member) for key, member in members.items()})
+            self.changed, self.divided_s = False, now_s
+        return self.given
 
 
 @dataclass(slots=True)
 class _Shared:
-    """One budget. ``given`` are the shares, None when they have to be worked out anew before the next answer.
+    """One budget. ``now`` divides it by what the pools claim, ``sure`` by the most that they could claim.
 
-    ``changed`` says that claims are others by now; ``divided_s`` is when they were worked out, on the monotonic clock.
-
-    ``wished`` adds up what all would like to have: while that fits, everybody has it, and there is nothing to divide.
+    ``wished`` adds up the claims: while that fits, everybody has what it wishes, and there is nothing to divide.
     """
 
     members: dict[PoolKey, _Member] = field(default_factory=dict)
     used: int = 0
     wished: int = 0
-    given: dict[PoolKey, int] | None = None
-    changed: bool = False
-    divided_s: float = 0.0
     most: int = 0
     disagreement: str = ""
+    now: _Division = field(default_factory=_Division)
+    sure: _Division = field(default_factory=_Division)
+
+    def renew(self) -> None:
+        """Have the shares worked out anew: other pools take part, or by other terms."""
+        self.now.given = self.sure.given = None
 
 
 class Budgets:
@@ -86,9 +114,11 @@ class Budgets:
         shared, member = self._find(key)
         if shared is None or member is None or self._budget_of[key] != spec.budget.name:
             claim = Claim(wish=max(size, spec.max_replicas), floor=spec.min_replicas, current=size)
-            self._join(key, _Member(budget=spec.budget, claim=claim._replace(weight=spec.budget.weight), used=size))
+            claim = claim._replace(weight=spec.budget.weight)
+            self._join(key, _Member(budget=spec.budget, claim=claim, used=size, greatest=spec.max_replicas))
         elif member.budget != spec.budget:
-            member.budget, shared.given = spec.budget, None
+            member.budget = spec.budget
+            shared.renew()
             member.claim = member.claim._replace(weight=spec.budget.weight)
             _agree(key.namespace, shared)
 
@@ -98,6 +128,7 @@ class Budgets:
         if shared is None or member is None:
             return
         used = member.used if size is None else size
+        member.asked = member.greatest = 0
         _note(shared, member, Claim(used, used, used, used, member.budget.weight), used)
 
     def forget(self, key: PoolKey) -> None:
@@ -110,7 +141,7 @@ class Budgets:
         shared.wished -= member.claim.wish
         del shared.members[key]
         if shared.members:
-            shared.given = None
+            shared.renew()
             _agree(key.namespace, shared)
         else:
             del self._shared[key.namespace, name]
@@ -136,8 +167,13 @@ class Budgets:
         shared, member = self._find(key)
         if shared is None or member is None:
             raise AssertionError(f"pool {key} was enrolled a line ago")
+        by_hand = spec.paused or spec.pinned_replicas is not None
+        greatest = 0 if by_hand else spec.max_replicas
+        shared.sure.changed |= greatest != member.greatest
+        member.greatest = greatest
         _note(shared, member, claim_of(observation, spec, alone), _there(observation.replicas))
         allotment = _allotment(shared, key, observation.replicas.current)
+        member.asked = member.claim.wish
         seen = replace(observation, allotment=allotment)
         bounded = any(outcome.after > allotment.replicas for outcome in alone.trace)
         decision = decide(seen, spec, history) if bounded else alone
@@ -163,7 +199,7 @@ class Budgets:
         shared.members[key] = member
         shared.used += member.used
         shared.wished += member.claim.wish
-        shared.given = None
+        shared.renew()
         _agree(key.namespace, shared)
 
 
@@ -178,33 +214,42 @@ def _there(replicas: Replicas, granted: int = 0) -> int:
 def _note(shared: _Shared, member: _Member, claim: Claim, used: int) -> None:
     if claim != member.claim:
         shared.wished += claim.wish - member.claim.wish
-        member.claim, shared.changed = claim, True
+        shared.sure.changed |= (claim.floor, claim.held) != (member.claim.floor, member.claim.held)
+        member.claim, shared.now.changed = claim, True
     shared.used += used - member.used
     member.used = used
 
 
 def _allotment(shared: _Shared, key: PoolKey, current: int) -> Allotment:
+    """What a pool may have. More than it can be sure of it takes only when it wished for it at its last look as well.
+
+    Others had their turn meanwhile: where work comes for all of them at once, the first one does not start replicas
+    that it would have to give back a moment later.
+    """
     member = shared.members[key]
-    share = member.claim.wish if shared.wished <= shared.most else _divided(shared)[key]
+    share = member.claim.wish
+    if shared.wished > shared.most:
+        share = shared.now.of(shared.most, shared.members, lambda one: one.claim)[key]
+    replicas = allowed(share, current=current, free=shared.most - shared.used)
+    asks_others = replicas > max(current, member.asked)
+    if asks_others:
+        sure = shared.sure.of(shared.most, shared.members, _greatest)[key]
+        asks_others = replicas > sure
+        replicas = min(replicas, max(current, member.asked, sure))
     return Allotment(
         budget=member.budget.name,
-        replicas=allowed(share, current=current, free=shared.most - shared.used),
+        replicas=replicas,
         share=share,
         used=shared.used,
         max_replicas=shared.most,
         pools=len(shared.members),
+        asks_others=asks_others,
         disagreement=shared.disagreement,
     )
 
 
-def _divided(shared: _Shared) -> dict[PoolKey, int]:
-    pools = len(shared.members)
-    if shared.given is None or (
-        shared.changed and (pools <= FEW or time.monotonic() >= shared.divided_s + pools * REST_A_POOL_S)
-    ):
-        shared.given = shares(shared.most, {key: member.claim for key, member in shared.members.items()})
-        shared.changed, shared.divided_s = False, time.monotonic()
-    return shared.given
+def _greatest(member: _Member) -> Claim:
+    return member.claim._replace(wish=max(member.claim.wish, member.greatest))
 
 
 def _agree(namespace: str, shared: _Shared) -> None:

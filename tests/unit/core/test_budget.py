@@ -149,6 +149,11 @@ def hungry(weight: int = 1, **more: int) -> Claim:
         (3, {"a": hungry(2), "b": hungry()}, {"a": 2, "b": 1}),
         (3, {"a": hungry(2), "b": Claim(wish=0)}, {"a": 3, "b": 0}),
         (12, {"a": hungry(3), "b": hungry(2), "c": hungry()}, {"a": 6, "b": 4, "c": 2}),
+        # docs/budgets.md: c wants one only; nobody but a wants any; c's minimum is three; a is pinned
+        (12, {"a": hungry(3), "b": hungry(2), "c": Claim(wish=1)}, {"a": 7, "b": 4, "c": 1}),
+        (12, {"a": hungry(3), "b": Claim(wish=0), "c": Claim(wish=0)}, {"a": 12, "b": 0, "c": 0}),
+        (12, {"a": hungry(3), "b": hungry(2), "c": hungry(floor=3)}, {"a": 5, "b": 4, "c": 3}),
+        (12, {"a": Claim(wish=9, floor=9, held=9, weight=3), "b": hungry(2), "c": hungry()}, {"a": 9, "b": 2, "c": 1}),
         # c wants one only: a and b share the rest by their weights
         (11, {"a": hungry(3), "b": hungry(2), "c": Claim(wish=1)}, {"a": 6, "b": 4, "c": 1}),
         # each has one before the heavy one has a second

@@ -124,8 +124,9 @@ class Allotment:
 
     ``replicas`` is the most it may have now: its ``share``, or less while others still hold what is to become its own.
     ``used`` counts the replicas of all ``pools`` of the budget, those included that are leaving or are about to come;
-    ``max_replicas`` is the limit in force. ``disagreement`` says that the pools name different limits; empty when they
-    agree.
+    ``max_replicas`` is the limit in force. ``asks_others`` says that it has the rest of its share at its next look,
+    unless others, who are looked at meanwhile, want it. ``disagreement`` says that the pools name different limits;
+    empty when they agree.
     """
 
     budget: str
@@ -134,12 +135,13 @@ class Allotment:
     used: int
     max_replicas: int
     pools: int
+    asks_others: bool = False
     disagreement: str = ""
 
     def __str__(self) -> str:
         text = f"budget {self.budget} allows {self.replicas}: its share of {self.max_replicas} is {self.share}"
         if self.replicas < self.share:
-            text += f", and {self.used} are in use"
+            text += ", and other pools are asked first" if self.asks_others else f", and {self.used} are in use"
         return f"{text} ({self.disagreement})" if self.disagreement else text
 
 
