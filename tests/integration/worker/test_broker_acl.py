@@ -17,7 +17,7 @@ from tests.support.smtp import Mailbox
 from workerpool_operator.core.observation import QueueDepth, Unavailable
 from workerpool_operator.local.redis_server import RedisServer
 from workerpool_operator.ports import PoolKey, PoolReading, QueueSource
-from workerpool_operator.queues import reader_for
+from workerpool_operator.queues import control_for, reader_for
 from workerpool_worker.models import Email, Order, OrderLine, Payment
 from workerpool_worker.producer import BrokerUnreachableError, Producer
 
@@ -105,6 +105,32 @@ def test_a_worker_and_a_producer_do_all_they_do(shop: Bench, server: RedisServer
     assert second.exit_status() == 0
     nothing_was_refused(server)
     assert "-pw" not in shop.logs()
+
+
+def test_the_operator_tells_a_worker_to_take_no_more_jobs_and_to_take_them_again(
+    shop: Bench, server: RedisServer
+) -> None:
+    own = {"WORKERPOOL_BROKER_URL": url_of(server, "worker"), "WORKERPOOL_QUEUES": "email,order"}
+    name = "shop-1@here"
+    shop.start(**own, WORKERPOOL_WORKER_NAME=name).ready()
+
+    both = frozenset({"email", "order"})
+
+    async def told() -> None:
+        control = control_for("Celery", url_of(server, "operator"))
+        assert control is not None
+        try:
+            assert await control.queues_of([name], key_prefix="") == {name: both}
+            for tell, wanted in ((control.cancel, frozenset[str]()), (control.add, both)):
+                assert await tell({name: both}, key_prefix="") is None
+                async with asyncio.timeout(20):
+                    while await control.queues_of([name], key_prefix="") != {name: wanted}:  # noqa: ASYNC110 - at once
+                        await asyncio.sleep(0.05)
+        finally:
+            await control.close()
+
+    asyncio.run(told())
+    nothing_was_refused(server)
 
 
 def test_the_operator_sees_what_waits_what_is_held_and_who_lives(shop: Bench, server: RedisServer) -> None:
