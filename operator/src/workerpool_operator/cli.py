@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from workerpool_operator.explain.command import KUBECTL, explain
 from workerpool_operator.simulate.command import simulate
 
 ENVIRONMENT_PREFIX = "WORKERPOOL"
@@ -227,3 +228,9 @@ def crd() -> None:
 
 
 main.add_command(simulate)
+main.add_command(explain)
+
+
+def kubectl_plugin() -> None:
+    """The same commands as ``kubectl workerpool ...``: kubectl runs the program ``kubectl-workerpool`` for that."""
+    main(prog_name=KUBECTL)

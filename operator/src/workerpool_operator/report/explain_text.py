@@ -133,7 +133,7 @@ def _held(held: Json) -> str:
 def _replicas(replicas: Json) -> str:
     text = f"{replicas['current']} asked for last, {replicas['ready']} ready, {count(replicas['busy'])} busy"
     text += f", {replicas['leaving']} leaving"
-    return text + (" (those that leave take nothing more)" if replicas.get("drains") else "")
+    return text + (" (they take nothing more)" if replicas["leaving"] and replicas["drains"] else "")
 
 
 def _learnt(explained: Json, zone: dt.tzinfo | None) -> list[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""``workerpool explain``: find who decides for a pool, ask for its last decision, show it."""
