@@ -27,7 +27,7 @@ ACL = (
     "resetchannels -@all +llen +lindex +lrange +hlen +hmget +zcard +zcount +zrange +smembers +select +subscribe +ping "
     "~mail* ~unacked* ~_kombu.binding.* ~workerpool:* &/0.celeryev/*"
 )
-"""The list of docs/celery.md."""
+"""The list of docs/celery.md, without what only cordoning needs."""
 
 
 async def failure(watch: Make, url: str, **options: object) -> Unavailable:
