@@ -87,8 +87,8 @@ def test_a_worked_decision_reads_from_top_to_bottom(monkeypatch: pytest.MonkeyPa
         "What came of it",
         "  outcome          Unchanged",
         "  the work asked   for 1 replica",
-        "  what comes next  it moves when the window agrees; stabilizationSeconds says",
-        "                   how long that is",
+        "  what comes next  it moves when the window agrees: in the seconds that the",
+        "                   message says, unless more work comes",
         "                   it is decided again within 1.0 s",
     ]
 
@@ -105,6 +105,17 @@ def test_what_was_asked_for_has_the_names_of_the_yaml() -> None:
 def test_no_line_is_wider_than_there_is_room(width: int) -> None:
     long = replace(worked(), outcome=Outcome(kind=OutcomeKind.FAILED, message="the API server said no, " * 12))
     assert max(len(line) for line in text(long, width=width)) <= width
+
+
+def test_the_time_of_the_decision_is_no_measure() -> None:
+    seen = Observation(
+        time_s=START_S + 0.123456789,
+        replicas=Replicas(current=0, ready=0, busy=0),
+        queues={"email": QueueDepth(ready=0)},
+        in_flight=InFlight(),
+    )
+    record = replace(worked(), observation=seen, decision=decide(seen, SPEC, History()))
+    assert not any(line.startswith("  time ") for line in text(record))
 
 
 def test_every_reason_says_what_comes_next() -> None:

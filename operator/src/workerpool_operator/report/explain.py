@@ -37,7 +37,7 @@ NEXT: Mapping[Reason, str] = {
     Reason.PAUSED: "it stays until spec.scaling.paused is false",
     Reason.FALLBACK: "it follows the work again as soon as everything can be read",
     Reason.BROKER_UNREADABLE: "it follows the work again as soon as everything can be read",
-    Reason.STABILIZING: "it moves when the window agrees; stabilizationSeconds says how long that is",
+    Reason.STABILIZING: "it moves when the window agrees: in the seconds that the message says, unless more work comes",
     Reason.STEP_LIMITED: "the rest comes with the next decisions; maxReplicasPerStep bounds each",
     Reason.AT_MINIMUM: "it grows with the work; minReplicas keeps it from going lower",
     Reason.AT_MAXIMUM: "it shrinks with the work; raise maxReplicas, or let jobs wait longer",
@@ -61,7 +61,7 @@ def explanation(record: CycleRecord, *, now_s: float, rest_s: float = 0.0, decid
         "schemaVersion": SCHEMA_VERSION,
         "pool": _key(record.key),
         "decidedBy": decided_by or None,
-        "time": seen.time_s,
+        "time": plain(seen.time_s),
         "ageSeconds": plain(max(0.0, now_s - seen.time_s)),
         "decision": {
             "current": decision.current,
