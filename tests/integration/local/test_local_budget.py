@@ -41,6 +41,12 @@ def shared(name: str, url: str, *, weight: int) -> str:
     )
 
 
+def send(broker: RedisServer, queue: str, count: int, *, seconds: float) -> None:
+    with Celery("producer", broker=broker.url) as producer:
+        for _ in range(count):
+            producer.send_task("tasks.work", args=[seconds], queue=queue)
+
+
 def sizes(run: LocalRun) -> tuple[int, ...]:
     """The size of each pool at its last decision."""
     return tuple(run.decisions(name)[-1]["current"] if run.decisions(name) else 0 for name in JOBS)
@@ -61,9 +67,7 @@ def test_two_hungry_pools_share_by_weight_and_an_idle_one_leaves_all_to_the_othe
     (tmp_path / "tasks.py").write_text(textwrap.dedent(APP))
     brokers = {"email": make_redis(), "order": make_redis()}
     for name, count in JOBS.items():
-        with Celery("producer", broker=brokers[name].url) as producer:
-            for _ in range(count):
-                producer.send_task("tasks.work", args=[0.5], queue=name)
+        send(brokers[name], name, count, seconds=0.5)
     pools = shared("email", brokers["email"].url, weight=2) + shared("order", brokers["order"].url, weight=1)
     with LocalRun(folder=tmp_path, pools=pools, env={"PATH": f"{SCRIPTS}:{os.environ['PATH']}"}) as run:
         eventually(lambda: sizes(run) == (2, 1), within_s=20, what="two and one")
@@ -77,5 +81,24 @@ def test_two_hungry_pools_share_by_weight_and_an_idle_one_leaves_all_to_the_othe
     first = [run.decisions(name)[0] for name in JOBS]
     assert [(one["target"], one["reason"]) for one in first] == [(2, "BudgetExhausted"), (1, "BudgetExhausted")]
     assert "budget provider allows 2: its share of 3 is 2" in first[0]["message"]
+    assert most_at_once(jobs) == 3
+    assert "ReplicaKilled" not in run.out
+
+
+def test_a_hungry_pool_gives_back_a_busy_worker_when_its_job_is_done(
+    tmp_path: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    (tmp_path / "tasks.py").write_text(textwrap.dedent(APP))
+    brokers = {"email": make_redis(), "order": make_redis()}
+    pools = shared("email", brokers["email"].url, weight=2) + shared("order", brokers["order"].url, weight=1)
+    jobs = tmp_path / "jobs.txt"
+    send(brokers["email"], "email", 12, seconds=3.0)
+    with LocalRun(folder=tmp_path, pools=pools, env={"PATH": f"{SCRIPTS}:{os.environ['PATH']}"}) as run:
+        eventually(lambda: jobs.exists() and most_at_once(jobs) == 3, within_s=30, what="three at work")
+        send(brokers["order"], "order", 6, seconds=0.5)
+        eventually(lambda: sizes(run) == (2, 1), within_s=30, what="one was given back")
+        assert run.decisions("email")[-1]["running"] > 0, "it still has work"
+        eventually(lambda: len(jobs.read_text().splitlines()) == 2 * 18, within_s=60, what="all jobs done")
+        assert run.stop() == 0
     assert most_at_once(jobs) == 3
     assert "ReplicaKilled" not in run.out
