@@ -162,7 +162,8 @@ def test_a_pool_at_rest_says_how_old_its_decision_may_get() -> None:
     rested = " ".join(text(make_record(), age_s=7.3, rest_s=10.0))
     assert "7.3 s ago; a pool at rest at zero is decided every 10 s" in rested
     assert "any work wakes it" in rested
-    assert "at rest" not in " ".join(text(make_record(current=2), age_s=7.3, rest_s=10.0))
+    for busy in (make_record(current=2), make_record(scheduled=1), make_record(ready=AWAY), make_record(ready=1)):
+        assert "at rest" not in " ".join(text(busy, age_s=7.3, rest_s=10.0))
     assert "at rest" not in " ".join(text(make_record(), age_s=7.3))
 
 

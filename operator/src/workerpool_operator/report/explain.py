@@ -89,7 +89,7 @@ def explanation(record: CycleRecord, *, now_s: float, rest_s: float = 0.0, decid
         "next": {
             "hint": NEXT[decision.reason],
             "lookAgainSeconds": plain(decision.look_again_s),
-            "restSeconds": rest_s if rest_s and decision.current == decision.target == 0 else None,
+            "restSeconds": rest_s if rest_s and _rests(seen, decision.target) else None,
         },
     }
 
@@ -160,6 +160,15 @@ def _outcome(step: Mapping[str, Any]) -> RuleOutcome:
         reason=Reason(step["reason"]),
         message=str(step["message"]),
     )
+
+
+def _rests(seen: Observation, target: int) -> bool:
+    """Whether a pool is at zero without any work, so that the operator decides it anew only now and then."""
+    held, replicas = seen.in_flight, seen.replicas
+    if seen.unavailable or not isinstance(held, InFlight):
+        return False
+    replicas_left = replicas.current + replicas.ready + replicas.leaving
+    return not (target or replicas_left or seen.ready or held.running or held.scheduled or held.stranded)
 
 
 def _key(key: PoolKey) -> Json:
