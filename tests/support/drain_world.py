@@ -152,6 +152,14 @@ class DrainWorld:
             assert time.monotonic() < deadline_s, found
             await asyncio.sleep(LOOK_S)
 
+    async def until_listening(self, *pods: str, queues: tuple[str, ...] = ("mail",)) -> None:
+        """Wait until workers listen (they send heartbeats some time before) and take jobs from these queues."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        wanted = {f"celery@{pod}": frozenset(queues) for pod in pods}
+        while (found := await self.control.queues_of(wanted, key_prefix="")) != wanted:
+            assert time.monotonic() < deadline_s, found
+            await asyncio.sleep(LOOK_S)
+
     async def until(self, condition: Callable[[], object]) -> None:
         """Look again and again, as the loop does, until something holds."""
         deadline_s = time.monotonic() + PATIENCE_S

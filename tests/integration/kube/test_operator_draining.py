@@ -63,17 +63,20 @@ def test_cordoned_given_back_and_finished_by_another_operator(
 
     world.patch("drain", replicas=1)
     (first,) = world.until(lambda: cordoned(world), "one is cordoned")
+    os.kill(workers[first].pid, signal.SIGSTOP)  # it says nothing: nobody knows whether it is idle
     assert world.size("drain") == 2
     world.patch("drain", replicas=2)
+    world.until(lambda: f"{first} takes jobs again" in log.read_text(), "it is given back")
+    assert cordoned(world) == [first], "until it says that it takes jobs again"
+    os.kill(workers[first].pid, signal.SIGCONT)
     world.until(lambda: "Started consuming from drain" in workers[first].log.read_text(), "it takes jobs again")
     world.until(lambda: not cordoned(world), "it is cordoned no more")
     assert world.pods(ours) == pods, "no pod was made for it"
     assert "1 replica cordoned" in log.read_text()
-    assert f"{first} takes jobs again" in log.read_text()
 
     world.patch("drain", replicas=1)
     (second,) = world.until(lambda: cordoned(world), "one is cordoned")
-    os.kill(workers[second].pid, signal.SIGSTOP)  # it says nothing: nobody knows whether it is idle
+    os.kill(workers[second].pid, signal.SIGSTOP)
     world.operator.kill()
     world.operator.start()
     os.kill(workers[second].pid, signal.SIGCONT)

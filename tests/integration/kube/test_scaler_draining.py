@@ -41,6 +41,7 @@ async def test_the_idle_are_cordoned_and_go_when_they_are_idle_for_sure(world: D
     for pod in idle:
         world.work(pod)
     await world.until_active(**{busy: 1}, **dict.fromkeys(idle, 0))
+    await world.until_listening(*idle)
     state = await world.state()
     assert (state.current, state.ready, state.leaving, state.silent, state.drains) == (3, 3, 0, 0, True)
 
@@ -51,6 +52,7 @@ async def test_the_idle_are_cordoned_and_go_when_they_are_idle_for_sure(world: D
     state = await world.state()
     assert (state.current, state.ready, state.leaving) == (1, 1, 2)
     assert {beat.active for beat in state.leaving_beats} == {0}
+    await world.until_listening(*idle, queues=())
     world.send("quick", count=5)  # nobody is left to take them
     await world.until(lambda: world.size() == 1)
     await world.until(lambda: world.pods() == {busy})
@@ -108,6 +110,7 @@ async def test_growing_further_than_what_is_given_back_starts_the_rest(world: Dr
     for pod in pods:
         world.work(pod)
     await world.until_active(**dict.fromkeys(pods, 0))
+    await world.until_listening(*pods)
     await world.scale(0)
     assert world.annotated() == set(pods)
     outcome = await world.scale(3)
@@ -124,11 +127,21 @@ async def test_to_zero(world: DrainWorld) -> None:
     for pod in pods:
         world.work(pod)
     await world.until_active(**dict.fromkeys(pods, 0))
+    await world.until_listening(*pods)
     await world.scale(0)
     state = await world.state()
     assert (state.current, state.ready, state.leaving) == (0, 0, 2)
     await world.until(lambda: world.size() == 0)
     await world.until_state(0, 0)
+
+
+async def test_one_that_does_not_listen_yet_proves_nothing_of_the_pool(world: DrainWorld) -> None:
+    (idle,) = await world.start(1)
+    with Beats(world.url, {idle: 0}):
+        await world.until_active(**{idle: 0})
+        await world.scale(0)
+        assert world.size() == 0
+        assert (await world.state()).drains or not (await world.state()).beats
 
 
 async def test_those_that_do_not_listen_go_idle_or_stay_busy(world: DrainWorld) -> None:
@@ -182,6 +195,7 @@ async def test_somebody_who_scales_too_is_not_overruled(world: DrainWorld) -> No
     for pod in pods:
         world.work(pod)
     await world.until_active(**dict.fromkeys(pods, 0))
+    await world.until_listening(*pods)
     await world.scale(2)
     world.api.scale(path("deployments", world.namespace, "mailers"), 5)
     await world.until(lambda: world.size() == 4)  # their five without the one that was cordoned

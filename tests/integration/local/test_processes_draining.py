@@ -107,6 +107,17 @@ class Line:
         """Wait until the replicas that stay have so many jobs, in any order."""
         await self.until(lambda state: sorted(beat.active for beat in state.beats) == sorted(active))
 
+    async def until_listening(self, *queues: str) -> None:
+        """Wait until those that are heard listen as well, and take jobs from these queues."""
+        state = await self.state()
+        names = {beat.hostname for beat in (*state.beats, *state.leaving_beats)}
+        deadline_s = time.monotonic() + PATIENCE_S
+        while (found := await self.control.queues_of(names, key_prefix="")) != {
+            name: frozenset(queues) for name in names
+        }:
+            assert time.monotonic() < deadline_s, found
+            await asyncio.sleep(0.1)
+
     def said(self, kind: NoticeKind) -> list[str]:
         return [notice.message.split()[0] for notice in self.notices if notice.kind is kind]
 
@@ -133,6 +144,7 @@ async def test_a_busy_one_is_waited_for_and_given_back(line: Line, redis_client:
     line.add(line.bundled() if kind == "bundled" else line.stock())
     await line.scale(2)
     await line.until(lambda state: len(state.beats) == 2)
+    await line.until_listening("email")
     for name in (f"{kind}-1", f"{kind}-2"):
         line.hold(name)
     await line.until_active(1, 1)
@@ -172,12 +184,17 @@ async def test_a_busy_one_is_waited_for_and_given_back(line: Line, redis_client:
         assert (own.count(" received"), own.count("succeeded")) == (1, 1)
 
 
-async def test_given_back_the_bundled_worker_fetches_again(line: Line, redis_client: redis.Redis) -> None:
+async def test_given_back_the_bundled_worker_fetches_again(
+    line: Line, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workerpool_operator.queues.cordon.SETTLE_S", 3600.0)  # it is never idle for sure
     line.add(line.bundled())
     await line.scale(1)
     await line.until(lambda state: len(state.beats) == 1)
+    await line.until_listening("email")
     await line.scale(0)
     assert (await line.state()).leaving == 1
+    await line.until_listening()
     line.gate.open()
     line.hold("later")
     await asyncio.sleep(1.0)  # it looks ten times a second
@@ -191,6 +208,7 @@ async def test_the_idle_go_by_themselves_to_zero(line: Line) -> None:
     line.add(line.stock())
     await line.scale(2)
     await line.until_active(0, 0)
+    await line.until_listening("email")
     await line.scale(0)
     state = await line.state()
     assert (state.current, state.leaving) == (0, 2)
@@ -234,6 +252,7 @@ async def test_a_cordoned_one_that_dies_is_not_started_again(line: Line) -> None
     line.add(line.stock())
     await line.scale(2)
     await line.until_active(0, 0)
+    await line.until_listening("email")
     line.hold("stock-1")
     line.hold("stock-2")
     await line.until_active(1, 1)
@@ -251,6 +270,7 @@ async def test_when_all_is_stopped_the_cordoned_go_like_the_others(line: Line) -
     line.add(line.stock())
     await line.scale(2)
     await line.until_active(0, 0)
+    await line.until_listening("email")
     line.hold("stock-1")
     await line.until_active(0, 1)
     await line.scale(0)

@@ -196,8 +196,11 @@ async def test_a_worker_without_remote_control_is_known_at_once(
     begin_s = time.monotonic()
     assert await cordons.ask({"one": [ONE]}) == {}
     assert time.monotonic() - begin_s < 0.5, "nobody listens: there is nothing to wait for"
+    assert cordons.drains, "it is idle, and may only not listen yet"
+    assert not caplog.records
+    assert await cordons.ask({"one": [ONE]}, busy=["one"]) == {}
     assert not cordons.drains
-    assert await cordons.ask({"one": [ONE]}) == {}
+    assert await cordons.ask({"one": [ONE]}, busy=["one"]) == {}
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert UNANSWERED in warnings[0]
@@ -217,7 +220,7 @@ async def test_a_worker_held_up_by_its_job_is_never_told_and_goes_on_as_before(
     app.send_task("hold", args=[gate.path], queue="mail")
     await until(lambda: "received" in solo.log.read_text())
     cordons = Cordons("mail", lambda: control)
-    assert await cordons.ask({"one": [ONE]}) == {}
+    assert await cordons.ask({"one": [ONE]}, busy=["one"]) == {}
     assert not cordons.drains
     gate.open()
     app.send_task("quick", queue="mail")

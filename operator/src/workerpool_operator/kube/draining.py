@@ -49,10 +49,14 @@ class Draining:
 
     def see(self, staying: Sequence[PodObject], by_pod: Mapping[str, Sequence[WorkerBeat]]) -> None:
         """Take in the pods that were not asked to go, and their workers' heartbeats."""
-        if self.cordons or self._removing or any(pod.cordon for pod in staying):
+        if self.cordons or self._removing or [pod for pod in staying if pod.cordon]:
             self._see_cordons(staying, by_pod)
-        self.beats = tuple(beat for pod in staying if pod.name[1] not in self.away for beat in beats_of(pod, by_pod))
-        self._note_work()
+        away = self.away
+        self.beats = tuple(
+            [beat for pod in staying if pod.name[1] not in away for beat in beats_of(pod, by_pod)] if by_pod else ()
+        )
+        if away or [beat for beat in self.beats if beat.active]:
+            self._note_work()  # who is not busy started nothing that would matter
 
     def recount(self) -> None:
         """Take in what has just become of the cordons."""
@@ -121,9 +125,10 @@ class Draining:
 
     def _note_work(self) -> None:
         work: dict[tuple[str, int], Work] = {}
+        now_s = self.clock()
         for beat in (*self.beats, *self.beats_away):
             who, last = (beat.hostname, beat.pid), self._work.get((beat.hostname, beat.pid))
-            work[who] = last if last and last[0] == beat.processed else (beat.processed, self.clock() - beat.age_s)
+            work[who] = last if last and last[0] == beat.processed else (beat.processed, now_s - beat.age_s)
         self._work = work
 
 

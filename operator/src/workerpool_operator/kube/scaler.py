@@ -74,14 +74,15 @@ class KubeScaler:
         deployment = self._registry.deployments.get(pool.target) if pool is not None else None
         if pool is None or deployment is None:
             return ReplicaState(current=0, ready=0, leaving=0, silent=0)
-        draining, pods = self._of(key, pool), self._registry.pods_of(pool.target)
+        draining, pods = self._of(key), self._registry.pods_of(pool.target)
         by_pod = self._beats_by_pod(beats)
         staying = [pod for pod in pods if not pod.leaving]
         draining.see(staying, by_pod)
         if not pods:
             # none are known: those that the Deployment counts may be busy
             return ReplicaState(current=deployment.replicas, ready=0, leaving=0, silent=deployment.ready)
-        self._settle_soon(key, draining)
+        if draining.cordons:
+            self._settle_soon(key, draining)
         own = draining.beats
         fresh = {host_of(beat) for beat in own if beat.age_s <= FRESH_S}
         ready = [pod for pod in staying if pod.ready and pod.name[1] not in draining.away]
@@ -94,7 +95,7 @@ class KubeScaler:
             silent=silent,
             beats=own,
             leaving_beats=leaving + draining.beats_away if draining.away else leaving,
-            drains=not silent and _waits(pool) and draining.cordons.drains,
+            drains=bool(own) and not silent and _waits(pool) and draining.cordons.drains,
         )
 
     async def scale(self, key: PoolKey, decision: Decision) -> Outcome:
@@ -105,7 +106,7 @@ class KubeScaler:
         blocked = self._blocked(key)
         if blocked is not None:
             return Outcome(kind=OutcomeKind.CONFLICT, message=blocked)
-        draining = self._of(key, pool)
+        draining = self._of(key)
         async with draining.lock:
             deployment = self._registry.deployments.get(pool.target)
             if deployment is None:
@@ -161,7 +162,10 @@ class KubeScaler:
             for name, pod in victims.items()
             if pod.ready
         }
-        queues = await draining.cordons.ask({name: workers for name, workers in heard.items() if workers})
+        queues = await draining.cordons.ask(
+            {name: workers for name, workers in heard.items() if workers},
+            busy={name for name in victims if _busy(beats[name])},
+        )
         if not queues:
             return frozenset()
         # first: another operator must know of a worker that takes no jobs
@@ -196,7 +200,7 @@ class KubeScaler:
 
     def _settle_soon(self, key: PoolKey, draining: Draining) -> None:
         """Have idle pods removed and annotations taken away, in a task of its own: nobody waits for it."""
-        if not (draining.cordons and (draining.cordons.returned() or draining.idle())):
+        if not (draining.cordons.returned() or draining.idle()):
             return
         now_s = time.monotonic()
         if now_s >= draining.settle_again_s and (draining.settling is None or draining.settling.done()):
@@ -234,14 +238,16 @@ class KubeScaler:
 
     # -- inside
 
-    def _of(self, key: PoolKey, pool: PoolObject) -> Draining:
+    def _of(self, key: PoolKey) -> Draining:
         draining = self._draining.get(key)
-        prefix = pool.pool.broker.key_prefix if pool.pool is not None else ""
         if draining is None:
-            cordons = Cordons(str(key), lambda: self.control(key), key_prefix=prefix)
+            cordons = Cordons(str(key), lambda: self.control(key), key_prefix=lambda: self._key_prefix(key))
             self._draining[key] = draining = Draining(cordons=cordons)
-        draining.cordons.key_prefix = prefix
         return draining
+
+    def _key_prefix(self, key: PoolKey) -> str:
+        known = self._registry.pools.get(key)
+        return known.pool.broker.key_prefix if known is not None and known.pool is not None else ""
 
     def _beats_by_pod(self, beats: Sequence[WorkerBeat]) -> dict[str, list[WorkerBeat]]:
         """Heartbeats by pod; one reading serves all pools of its broker, so they are sorted once."""

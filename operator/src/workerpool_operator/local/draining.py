@@ -34,7 +34,11 @@ class Draining:
         busy stay.
         """
         chosen = self._victims(pool, count)
-        queues = await self.cordons.ask({_id(one): workers for one in chosen if (workers := self._workers(one))})
+        now_s = time.monotonic()
+        queues = await self.cordons.ask(
+            {_id(one): workers for one in chosen if (workers := self._workers(one))},
+            busy={_id(one) for one in chosen if one.active(now_s)},
+        )
         now_s = time.monotonic()
         there = [one for one in chosen if one.wanted and one in pool.replicas]
         held = [one for one in there if _id(one) in queues and one.phase is Phase.RUNNING]

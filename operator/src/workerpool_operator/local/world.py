@@ -180,9 +180,12 @@ class LocalWorld:
         self._controls.append(control)
         for pool in pools:
             if pool.spec.scaling.scale_down.when_busy == "Wait":
-                source = source_of(pool)
-                cordons = Cordons(str(source.key), lambda: control, key_prefix=source.key_prefix)
-                self.scaler.drain_by(source.key, cordons)
+                self.scaler.drain_by(key_of(pool), _cordons(pool, control))
+
+
+def _cordons(pool: WorkerPool, control: WorkerControl) -> Cordons:
+    source = source_of(pool)
+    return Cordons(str(source.key), lambda: control, key_prefix=lambda: source.key_prefix)
 
 
 def _schedules_of(pool: WorkerPool) -> Callable[[float], tuple[ActiveSchedule, ...]]:

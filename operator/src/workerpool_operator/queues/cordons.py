@@ -27,7 +27,10 @@ SOON_S = 0.25
 """The pause before workers are asked again whether they have done what they were told."""
 
 TRY_AGAIN_S = 60.0
-"""After a refusal, and for a worker that did not answer: until then all is as if there were no remote control."""
+"""After a refusal, and for a busy worker that did not answer: until then all is as if there were no remote control."""
+
+SOON_AGAIN_S = 3.0
+"""For an idle worker that did not answer."""
 
 
 UNANSWERED = "they do not answer Celery's remote control: it is switched off, or a job holds them up"
@@ -39,7 +42,7 @@ class Cordons:
     Args:
         pool: What the pool is called in the log.
         control: How its workers are spoken to at this moment; None while that is not known.
-        key_prefix: The pool's key prefix.
+        key_prefix: The pool's key prefix at this moment.
         clock: Monotonic seconds.
     """
 
@@ -48,11 +51,10 @@ class Cordons:
         pool: str,
         control: Callable[[], WorkerControl | None],
         *,
-        key_prefix: str = "",
+        key_prefix: Callable[[], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.key_prefix = key_prefix
-        self._pool, self._control, self._clock = pool, control, clock
+        self._pool, self._control, self._key_prefix, self._clock = pool, control, key_prefix, clock
         self._cordons: dict[str, Cordon] = {}
         self._deaf: dict[str, float] = {}
         """Workers that did not answer, and until when they are not asked again."""
@@ -105,25 +107,29 @@ class Cordons:
 
     # -- what is done
 
-    async def ask(self, replicas: Mapping[str, Collection[str]]) -> dict[str, Queues]:
+    async def ask(self, replicas: Mapping[str, Collection[str]], *, busy: Collection[str] = ()) -> dict[str, Queues]:
         """Ask the workers of replicas what they take jobs from.
+
+        Args:
+            replicas: The names of each one's workers.
+            busy: Those replicas that have a job: that one of these does not listen matters. An idle one may only have
+                started: Celery sends heartbeats a second before it listens.
 
         Returns:
             Those replicas all of whose workers answered, with the answers: they can be cordoned.
         """
         able = {name: workers for name, workers in replicas.items() if workers and not self.deaf(workers)}
         control, asked = self._control(), {worker for workers in able.values() for worker in workers}
-        if control is None or not replicas or not self.drains:
+        if control is None or not self.drains:
             return {}
-        if not asked:
-            self._refused(UNANSWERED)
-            return {}
-        answers = await control.queues_of(asked, key_prefix=self.key_prefix)
+        answers = await control.queues_of(asked, key_prefix=self._key_prefix()) if asked else {}
         if isinstance(answers, Unavailable):
             self._refused(answers.message)
             return {}
-        until_s = self._clock() + TRY_AGAIN_S
-        self._deaf.update(dict.fromkeys(asked - answers.keys(), until_s))
+        now_s = self._clock()
+        for name, workers in able.items():
+            until_s = now_s + (TRY_AGAIN_S if name in busy else SOON_AGAIN_S)
+            self._deaf.update({worker: until_s for worker in workers if worker not in answers})
         found: dict[str, Queues] = {
             name: {worker: answers[worker] for worker in workers}
             for name, workers in able.items()
@@ -131,7 +137,7 @@ class Cordons:
         }
         if found:
             self._said = ""
-        else:
+        elif not replicas.keys().isdisjoint(busy):
             self._refused(UNANSWERED)
         return found
 
@@ -150,7 +156,7 @@ class Cordons:
         if control is None:
             return False
         told = {worker: names for queues in replicas.values() for worker, names in queues.items()}
-        failed = await control.cancel(told, key_prefix=self.key_prefix)
+        failed = await control.cancel(told, key_prefix=self._key_prefix())
         if failed is not None:
             self._refused(failed.message)
         return failed is None
@@ -170,7 +176,7 @@ class Cordons:
             queues |= one.queues
         control = self._control()
         if control is not None:
-            await control.add(queues, key_prefix=self.key_prefix)
+            await control.add(queues, key_prefix=self._key_prefix())
         self._keep()
 
     def hear(self, name: str, beats: Iterable[WorkerBeat]) -> None:
@@ -192,7 +198,7 @@ class Cordons:
         if control is None or not asked:
             return
         asked_s = self._clock()
-        answers = await control.queues_of(asked, key_prefix=self.key_prefix)
+        answers = await control.queues_of(asked, key_prefix=self._key_prefix())
         if isinstance(answers, Unavailable):
             self._refused(answers.message)
             return
@@ -204,8 +210,8 @@ class Cordons:
                 continue  # this is an answer from before
             said = {worker: answers[worker] for worker in one.queues if worker in answers}
             (cancel if one.stage is Stage.CORDONED else add).update(one.said(said, now_s))
-        await control.cancel(cancel, key_prefix=self.key_prefix)
-        await control.add(add, key_prefix=self.key_prefix)
+        await control.cancel(cancel, key_prefix=self._key_prefix())
+        await control.add(add, key_prefix=self._key_prefix())
 
     def stop(self) -> None:
         """Stop talking, and forget everything."""
