@@ -63,6 +63,7 @@ def told(result: Result) -> dict[str, Any]:
 def test_the_last_decision_of_a_log(log: str, name: str) -> None:
     found = told(run(name, "--log", log, "-o", "json"))
     assert found["time"] == START_S + 5
+    assert (found["lastChange"]["time"], found["lastChange"]["target"]) == (START_S, 4)
     assert found["toldBy"] == f"the log {log}"
 
 

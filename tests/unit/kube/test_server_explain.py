@@ -67,6 +67,9 @@ async def test_the_last_decision_of_a_pool_is_told(world: World) -> None:
     assert told["queues"][0]["ready"] == 38
     assert told["ageSeconds"] == 3.0
     assert told["decision"]["reason"] == "WorkWaiting"
+    world.decisions.record(make_record(at_s=2, ready=38, current=4))
+    _, told = await world.ask("/explain/default/email")
+    assert (told["lastChange"]["target"], told["lastChange"]["ageSeconds"]) == (4, 3.0)
 
 
 async def test_a_pool_that_is_not_there_is_answered_with_those_of_its_namespace(world: World) -> None:

@@ -118,6 +118,13 @@ def test_the_time_of_the_decision_is_no_measure() -> None:
     assert not any(line.startswith("  time ") for line in text(record))
 
 
+def test_the_last_change_of_size_is_told_too() -> None:
+    change = make_record(at_s=-100, ready=60, target=6, reason=Reason.WORK_WAITING, message="60 waiting: 6")
+    lines = text(worked(), change=change)
+    assert "  last change      0 -> 6 at 22:11:40, 1 m 40 s ago: WorkWaiting: 60 waiting: 6" in lines
+    assert not any("last change" in line for line in text(change, change=change))
+
+
 def test_every_reason_says_what_comes_next() -> None:
     assert set(NEXT) == set(Reason)
 

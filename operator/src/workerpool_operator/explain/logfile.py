@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,18 @@ def from_log(path: Path, wanted: Wanted, *, at_s: float | None, now_s: float) ->
         ExplainError: It cannot be read, or is no such file.
     """
     try:
-        line, known, lines = _last(path, wanted, at_s)
+        found = _last(path, wanted, at_s)
     except OSError as error:
         raise ExplainError(f"cannot read {path}: {error.strerror or error}") from error
+    line, known = found.line, found.known
     if not known:
-        what = "it is empty" if not lines else "none of its lines is a decision"
+        what = "it is empty" if not found.lines else "none of its lines is a decision"
         raise ExplainError(f"{path} is no decision log of workerpool local --log: {what}")
     if line is None:
         when = "" if at_s is None else f" until {dt.datetime.fromtimestamp(at_s).astimezone():%Y-%m-%d %H:%M:%S}"
         raise NoSuchPool(f"{path} has no decision about {wanted}{when}; {these(sorted(known))}", known=sorted(known))
     try:
-        return logged(line, now_s=now_s)
+        return logged(line, now_s=now_s, change=found.change)
     except (KeyError, TypeError, ValueError) as error:
         raise ExplainError(f"{path}: the decision about {wanted} cannot be understood: {error!r}") from error
 
@@ -59,22 +61,31 @@ def moment_s(text: str, *, now: dt.datetime) -> float:
         return (moment if moment <= now else moment - _DAY).timestamp()
 
 
-def _last(path: Path, wanted: Wanted, at_s: float | None) -> tuple[dict[str, Any] | None, set[str], int]:
-    """The line that is asked for, which pools there are, how many lines."""
-    found: dict[str, Any] | None = None
-    known: set[str] = set()
-    lines = 0
+@dataclass(kw_only=True, slots=True)
+class _Found:
+    """The line that is asked for, the last until then that asked for another size, and what else is in the file."""
+
+    line: dict[str, Any] | None = None
+    change: dict[str, Any] | None = None
+    known: set[str] = field(default_factory=set)
+    lines: int = 0
+
+
+def _last(path: Path, wanted: Wanted, at_s: float | None) -> _Found:
+    found = _Found()
     with path.open(encoding="utf-8", errors="replace") as file:
         for text in file:
-            lines += 1
+            found.lines += 1
             line = _decision(text)
             if line is None:
                 continue
-            known.add(f"{line.get('namespace')}/{line['pool']}")
+            found.known.add(f"{line.get('namespace')}/{line['pool']}")
             other = line["pool"] != wanted.name or wanted.namespace not in (None, line.get("namespace"))
             if not other and (at_s is None or line["time"] <= at_s):
-                found = line
-    return found, known, lines
+                found.line = line
+                if line.get("current") != line.get("target"):
+                    found.change = line
+    return found
 
 
 def _decision(text: str) -> dict[str, Any] | None:

@@ -47,7 +47,14 @@ NEXT: Mapping[Reason, str] = {
 """For each reason, what would change the size next."""
 
 
-def explanation(record: CycleRecord, *, now_s: float, rest_s: float = 0.0, decided_by: str = "") -> Json:
+def explanation(
+    record: CycleRecord,
+    *,
+    now_s: float,
+    rest_s: float = 0.0,
+    decided_by: str = "",
+    change: CycleRecord | None = None,
+) -> Json:
     """The decision as a JSON object; what could not be read is null, with the cause beside it.
 
     Args:
@@ -55,6 +62,7 @@ def explanation(record: CycleRecord, *, now_s: float, rest_s: float = 0.0, decid
         now_s: When this is asked, Unix seconds.
         rest_s: How often a pool at zero with nothing to do is decided, 0 where that is at every poll.
         decided_by: Which process decided.
+        change: The last cycle that asked for another size than the pool had; None where none is known.
     """
     seen, decision, now = record.observation, record.decision, numbers(record)
     return {
@@ -86,6 +94,7 @@ def explanation(record: CycleRecord, *, now_s: float, rest_s: float = 0.0, decid
         "spec": plain(record.spec),
         "rules": chain(decision.current, decision.trace),
         "outcome": {"kind": record.outcome.kind.value, "message": record.outcome.message},
+        "lastChange": None if change is None else _change(change, now_s),
         "next": {
             "hint": NEXT[decision.reason],
             "lookAgainSeconds": plain(decision.look_again_s),
@@ -117,7 +126,7 @@ def chain(current: int, trace: Sequence[RuleOutcome]) -> list[Json]:
     return rows
 
 
-def logged(line: Mapping[str, Any], *, now_s: float) -> Json:
+def logged(line: Mapping[str, Any], *, now_s: float, change: Mapping[str, Any] | None = None) -> Json:
     """The same of a line of the decision log, which holds less; what it does not hold is null."""
     current, target, reason = line["current"], line["target"], Reason(line["reason"])
     trace = line.get("trace")
@@ -141,6 +150,7 @@ def logged(line: Mapping[str, Any], *, now_s: float) -> Json:
         **dict.fromkeys(("queues", "inFlight", "replicas", "schedules", "budget", "learnt", "windows", "spec")),
         "rules": None if trace is None else chain(current, [_outcome(step) for step in trace]),
         "outcome": outcome,
+        "lastChange": None if change is None else _logged_change(change, now_s),
         "next": {"hint": NEXT[reason], "lookAgainSeconds": None, "restSeconds": None},
     }
 
@@ -160,6 +170,24 @@ def _outcome(step: Mapping[str, Any]) -> RuleOutcome:
         reason=Reason(step["reason"]),
         message=str(step["message"]),
     )
+
+
+def _change(record: CycleRecord, now_s: float) -> Json:
+    decision, time_s = record.decision, record.observation.time_s
+    return {
+        "time": plain(time_s),
+        "ageSeconds": plain(max(0.0, now_s - time_s)),
+        "current": decision.current,
+        "target": decision.target,
+        "reason": decision.reason.value,
+        "message": decision.message,
+        "outcome": {"kind": record.outcome.kind.value, "message": record.outcome.message},
+    }
+
+
+def _logged_change(line: Mapping[str, Any], now_s: float) -> Json:
+    same = {name: line[name] for name in ("time", "current", "target", "reason", "message")}
+    return {**same, "ageSeconds": plain(max(0.0, now_s - line["time"])), "outcome": line.get("outcome")}
 
 
 def _rests(seen: Observation, target: int) -> bool:

@@ -50,7 +50,7 @@ def render(explained: Json, *, width: int, asked: str = "", zone: dt.tzinfo | No
         if rows:
             lines += [(), ((title, "bold"),), *_section(rows, width)]
     lines += [(), (("Rule by rule", "bold"),), *_rules(explained, width)]
-    return [*lines, (), (("What came of it", "bold"),), *_section(_after(explained), width)]
+    return [*lines, (), (("What came of it", "bold"),), *_section(_after(explained, zone), width)]
 
 
 # -- the head
@@ -77,9 +77,9 @@ def _head(explained: Json, width: int, asked: str, zone: dt.tzinfo | None) -> It
         yield from (((part, "bold red"),) for part in _wrap(late, width))
 
 
-def _moment(explained: Json, zone: dt.tzinfo | None) -> str:
-    time_s = explained["time"]
-    if explained["ageSeconds"] < _DATED_S:
+def _moment(then: Json, zone: dt.tzinfo | None) -> str:
+    time_s = then["time"]
+    if then["ageSeconds"] < _DATED_S:
         return clock(time_s, zone)
     return f"{dt.datetime.fromtimestamp(time_s, tz=dt.UTC).astimezone(zone):%Y-%m-%d} {clock(time_s, zone)}"
 
@@ -247,7 +247,7 @@ def _size(before: int, after: int) -> str:
 # -- what came of it
 
 
-def _after(explained: Json) -> list[tuple[str, str]]:
+def _after(explained: Json, zone: dt.tzinfo | None) -> list[tuple[str, str]]:
     decision, outcome, coming = explained["decision"], explained["outcome"], explained["next"]
     rows = []
     if outcome is not None:
@@ -257,6 +257,11 @@ def _after(explained: Json) -> list[tuple[str, str]]:
         rows.append(("the work asked", f"for {plural(wanted, 'replica')}"))
     if decision["limits"]:
         rows.append(("limited by", ", ".join(decision["limits"])))
+    change = explained["lastChange"]
+    if change is not None and change["time"] != explained["time"]:
+        when = f"{_moment(change, zone)}, {duration(change['ageSeconds'])} ago"
+        size = _size(change["current"], change["target"])
+        rows.append(("last change", f"{size} at {when}: {change['reason']}: {change['message']}"))
     rows.append(("what comes next", coming["hint"]))
     if coming["restSeconds"]:
         rows.append(("", "its queues are read all the time; any work wakes it"))

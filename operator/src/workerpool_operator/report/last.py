@@ -14,10 +14,15 @@ PATH = "/explain"
 
 
 class LastDecisions:
-    """A sink that keeps the last record of each pool: one reference a pool, and nothing is made of it until asked."""
+    """A sink that keeps the last record of each pool, and the last that asked for another size.
+
+    Two references a pool; nothing is made of them until somebody asks.
+    """
 
     def __init__(self) -> None:
         self._records: dict[PoolKey, CycleRecord] = {}
+        self.changes: dict[PoolKey, CycleRecord] = {}
+        """The last cycle of each pool that asked for another size than it had."""
 
     @property
     def records(self) -> Mapping[PoolKey, CycleRecord]:
@@ -27,6 +32,8 @@ class LastDecisions:
     def record(self, record: CycleRecord) -> None:
         """Keep it in place of the one before."""
         self._records[record.key] = record
+        if record.decision.target != record.decision.current:
+            self.changes[record.key] = record
 
     def notice(self, notice: Notice) -> None:
         """Nothing: a decision is a cycle's."""
@@ -34,10 +41,12 @@ class LastDecisions:
     def forget(self, key: PoolKey) -> None:
         """Drop a pool that is no more."""
         self._records.pop(key, None)
+        self.changes.pop(key, None)
 
     def forget_all(self) -> None:
         """Drop every pool: another process decides from now on."""
         self._records.clear()
+        self.changes.clear()
 
 
 class ExplainPages:
@@ -87,7 +96,14 @@ class ExplainPages:
         if record is None:
             known = [_named(other) for other in sorted(self._decisions.records) if other.namespace == key.namespace]
             return _answer({"error": f"no decision about {key} is known", "pools": known}, status=404)
-        return _answer(explanation(record, now_s=self._clock(), rest_s=self._rest_s, decided_by=self._decided_by))
+        told = explanation(
+            record,
+            now_s=self._clock(),
+            rest_s=self._rest_s,
+            decided_by=self._decided_by,
+            change=self._decisions.changes.get(key),
+        )
+        return _answer(told)
 
     def _standby(self) -> web.Response:
         leader = self._leader()
