@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
+from tests.support.local_run import SCRIPTS
 from tests.support.pods.kubectl import Kubectl
 from tools.cluster import Cluster, shop
 
@@ -45,3 +47,15 @@ def test_the_pools_are_at_zero_and_ready(kubectl: Kubectl) -> None:
     for pool in kubectl.items("workerpools"):
         conditions = {one["type"]: one["status"] for one in pool["status"]["conditions"]}
         assert conditions["Ready"] == conditions["BrokerReachable"] == "True", pool["status"]
+
+
+def test_the_leader_explains_a_pool_through_the_api_server(kubectl: Kubectl) -> None:
+    holder = kubectl.json("get", "lease", "workerpool-operator")["spec"]["holderIdentity"]
+    command = [str(SCRIPTS / "kubectl-workerpool"), "explain", "wp/email", "--kubeconfig", str(kubectl.kubeconfig)]
+    done = subprocess.run(
+        [*command, "-n", shop.NAMESPACE, "-o", "json"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["decidedBy"] == holder
+    assert told["rules"][-1]["after"] == told["decision"]["target"] == 0
