@@ -130,6 +130,18 @@ def test_a_line_that_another_version_wrote_is_no_traceback(tmp_path: Path) -> No
     assert "cannot be understood: ValueError(\"'Whim' is not a valid Reason\")" in result.stderr
 
 
+@pytest.mark.parametrize(("version", "says"), [(1, "is of another version"), (2, "is newer than this command")])
+def test_what_cannot_be_shown_as_text_can_be_had_as_json(
+    log: str, monkeypatch: pytest.MonkeyPatch, version: int, says: str
+) -> None:
+    monkeypatch.setattr("workerpool_operator.explain.run.from_log", lambda *_a, **_k: {"schemaVersion": version})
+    result = run("email", "--log", log)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert "use -o json" in result.stderr
+    assert told(run("email", "--log", log, "-o", "json"))["schemaVersion"] == version
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -127,7 +127,10 @@ def _show(told: Json, by: str, *, as_json: bool) -> None:
     if told["schemaVersion"] > SCHEMA_VERSION:
         raise ExplainError(f"{by} is newer than this command and cannot be shown as text: use -o json, or upgrade")
     columns = shutil.get_terminal_size(fallback=(80, 24)).columns
-    lines = render(told, width=min(columns, WIDEST), asked=by)
+    try:
+        lines = render(told, width=min(columns, WIDEST), asked=by)
+    except (KeyError, TypeError) as error:
+        raise ExplainError(f"{by} is of another version and cannot be shown as text: use -o json") from error
     encoding = sys.stdout.encoding or "ascii"
     for line in lines:
         # what a terminal has no characters for becomes a question mark
