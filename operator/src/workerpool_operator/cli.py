@@ -158,7 +158,12 @@ def demo(*, chaos: str | None, as_json: bool, web: int | None, output: Path, see
     help="What runs where spec.worker names no image: a copy of the bundled worker in a registry of your own, by tag "
     "or digest. [default: the bundled worker of this version]",
 )
-@click.option("--host", default="0.0.0.0", show_default=True, help="Where /healthz, /readyz and /metrics listen.")  # noqa: S104 - the kubelet asks from outside
+@click.option(
+    "--host",
+    default="0.0.0.0",  # noqa: S104 - the kubelet asks from outside
+    show_default=True,
+    help="Where /healthz, /readyz, /metrics and /explain listen.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Their port; 0: any.")
 @click.option(
     "--kubeconfig",

@@ -19,6 +19,7 @@ from workerpool_operator.ports import PoolKey
 from workerpool_operator.report import web
 from workerpool_operator.report.board import Board
 from workerpool_operator.report.errors import ReportError
+from workerpool_operator.report.last import ExplainPages, LastDecisions
 from workerpool_operator.report.web import HostPolicy, WebPage
 
 pytestmark = pytest.mark.integration
@@ -216,6 +217,23 @@ async def test_a_request_without_a_host_or_from_another_site_is_refused(
         assert answer.status == 403
     async with client.get("/", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
         assert answer.status == 200
+
+
+async def test_decisions_are_explained_to_this_machine_only(board: Board) -> None:
+    decisions = LastDecisions()
+    decisions.record(make_record(ready=38, target=4, reason=Reason.WORK_WAITING))
+    page = WebPage(board, 0, explain=ExplainPages(decisions))
+    await page.start()
+    try:
+        async with aiohttp.ClientSession(base_url=page.url) as client:
+            async with client.get("/explain/default/email") as answer:
+                assert (await answer.json())["decision"]["target"] == 4
+                assert "Content-Security-Policy" in answer.headers
+            for headers in ({"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+                async with client.get("/explain/default/email", headers=headers) as answer:
+                    assert answer.status == 403
+    finally:
+        await page.close()
 
 
 @pytest.mark.parametrize(

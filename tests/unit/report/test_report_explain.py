@@ -186,6 +186,10 @@ def test_a_failure_is_said_with_its_message() -> None:
 def test_a_terminal_is_safe_from_what_a_message_holds() -> None:
     lines = text(make_record(queues={"evil\x1b[2J\n": QueueDepth(ready=1)}, message="one\ntwo\x1b[31m"))
     assert not any("\x1b" in line or "\n" in line for line in lines)
+    explained = explanation(worked(), now_s=START_S)
+    explained["rules"][0]["rule"] = explained["rules"][0]["reason"] = explained["decision"]["reason"] = "\x1b[2J"
+    shown = render(explained, width=80)
+    assert not any("\x1b" in text for line in shown for text, _ in line)
 
 
 class Measured(NamedTuple):

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from workerpool_operator.report.humanise import clock, count, duration, one_line, plural
+from workerpool_operator.report.humanise import clock, count, duration, one_line, plural, printable
 
 Json = Mapping[str, Any]
 Line = tuple[tuple[str, str], ...]
@@ -50,7 +50,8 @@ def render(explained: Json, *, width: int, asked: str = "", zone: dt.tzinfo | No
         if rows:
             lines += [(), ((title, "bold"),), *_section(rows, width)]
     lines += [(), (("Rule by rule", "bold"),), *_rules(explained, width)]
-    return [*lines, (), (("What came of it", "bold"),), *_section(_after(explained, zone), width)]
+    lines += [(), (("What came of it", "bold"),), *_section(_after(explained, zone), width)]
+    return [tuple((printable(text), style) for text, style in line) for line in lines]
 
 
 # -- the head

@@ -64,9 +64,14 @@ def clock(time_s: float, zone: dt.tzinfo | None = None) -> str:
     return f"{moment:%H:%M:%S}"
 
 
+def printable(text: str) -> str:
+    """The text with a space for what would move a terminal's cursor or reorder text."""
+    return _UNPRINTABLE.sub(" ", text)
+
+
 def one_line(text: str) -> str:
     """The text without line breaks and control characters: safe to print to a terminal or a line-based log."""
-    return _UNPRINTABLE.sub(" ", text).strip()
+    return printable(text).strip()
 
 
 def shorten(text: str, width: int, *, ellipsis: str = "…") -> str:
