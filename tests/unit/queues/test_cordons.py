@@ -198,3 +198,15 @@ async def test_without_control_there_is_none() -> None:
     assert cordons.cordoned() == {"one"}
     cordons.stop()
     assert not cordons
+
+
+async def test_who_was_stopped_in_the_middle_says_nothing_more(cordons: Cordons, control: Control) -> None:
+    """Another operator leads: it must not be contradicted."""
+    able = await cordons.ask({"one": ["a"]})
+    cordons.stop()
+    assert not await cordons.cordon(able, {})
+    cordons.adopt("one", {"a": MAIL})
+    await cordons.give_back(["one"])
+    await cordons.refresh()
+    assert control.takes["a"] == MAIL
+    assert not cordons

@@ -114,8 +114,8 @@ class KubeScaler:
             change = decision.target - (deployment.replicas - len(draining.counted))
             try:
                 if change < 0:
-                    return await self._shrink(key, pool, deployment, -change)
-                return await self._grow(key, deployment, change)
+                    return await self._shrink(pool, draining, deployment, -change)
+                return await self._grow(key, draining, deployment, change)
             except ApiError as error:
                 return failure(error)
 
@@ -132,8 +132,7 @@ class KubeScaler:
 
     # -- changing the size
 
-    async def _shrink(self, key: PoolKey, pool: PoolObject, deployment: DeploymentObject, excess: int) -> Outcome:
-        draining = self._draining[key]
+    async def _shrink(self, pool: PoolObject, draining: Draining, deployment: DeploymentObject, excess: int) -> Outcome:
         staying = [
             pod for pod in self._registry.pods_of(pool.target) if not pod.leaving and pod.name[1] not in draining.away
         ]
@@ -143,7 +142,7 @@ class KubeScaler:
         chosen = choose(staying, draining.beats, excess - unmade, since_s=draining.since_s, deaf=deaf)
         victims = {pod.name[1]: pod for pod in staying if pod.name in chosen}
         waits = _waits(pool)
-        held = await self._cordon(key, victims, beats) if waits else frozenset()
+        held = await self._cordon(pool.key, draining, victims, beats) if waits else frozenset()
         busy = {name for name in victims.keys() - held if waits and victims[name].ready and _busy(beats[name])}
         direct = [victims[name].name for name in victims.keys() - held - busy]
         outcome = APPLIED if held else UNCHANGED
@@ -153,10 +152,13 @@ class KubeScaler:
         return _saying(outcome, cordoned=len(held), finishing=len(held & draining.cordons.busy()), kept=len(busy))
 
     async def _cordon(
-        self, key: PoolKey, victims: Mapping[str, PodObject], beats: Mapping[str, Sequence[WorkerBeat]]
+        self,
+        key: PoolKey,
+        draining: Draining,
+        victims: Mapping[str, PodObject],
+        beats: Mapping[str, Sequence[WorkerBeat]],
     ) -> frozenset[str]:
         """Cordon those pods whose workers answer, and return their names."""
-        draining = self._draining[key]
         heard = {
             name: frozenset(beat.hostname for beat in beats[name] if beat.age_s <= FRESH_S)
             for name, pod in victims.items()
@@ -182,8 +184,7 @@ class KubeScaler:
             self._say(key, NoticeKind.REPLICA_CORDONED, f"{name} takes no more jobs: {doing} and goes")
         return frozenset(queues)
 
-    async def _grow(self, key: PoolKey, deployment: DeploymentObject, lacking: int) -> Outcome:
-        draining = self._draining[key]
+    async def _grow(self, key: PoolKey, draining: Draining, deployment: DeploymentObject, lacking: int) -> Outcome:
         back = draining.back(lacking) if self.control(key) is not None and self._may_write() else ()
         if back:
             await draining.cordons.give_back(back)

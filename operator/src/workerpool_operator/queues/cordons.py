@@ -62,6 +62,7 @@ class Cordons:
         self._said = ""
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._stopped = False
 
     # -- what is known
 
@@ -146,13 +147,15 @@ class Cordons:
 
         One that was told nothing because the broker went away is cordoned all the same: it is told again and again.
         """
+        control = self._control()
+        if self._stopped:
+            return False
         now_s = self._clock()
         for name, queues in replicas.items():
             known = self._cordons.setdefault(name, Cordon(queues={}))
             known.again(queues, now_s)
             known.hear(beats.get(name, ()), now_s)
         self._keep()
-        control = self._control()
         if control is None:
             return False
         told = {worker: names for queues in replicas.values() for worker, names in queues.items()}
@@ -163,19 +166,19 @@ class Cordons:
 
     def adopt(self, name: str, queues: Queues) -> None:
         """Take on a replica that was cordoned by somebody before."""
-        if name not in self._cordons:
+        if name not in self._cordons and not self._stopped:
             self._cordons[name] = Cordon(queues=dict(queues))
             self._keep()
 
     async def give_back(self, names: Collection[str]) -> None:
         """Have replicas take jobs again. They are told again and again until they say that they do."""
         queues: dict[str, frozenset[str]] = {}
-        for name in names:
+        for name in self._cordons.keys() & set(names):
             one = self._cordons[name]
             one.give_back(self._clock())
             queues |= one.queues
         control = self._control()
-        if control is not None:
+        if control is not None and queues:
             await control.add(queues, key_prefix=self._key_prefix())
         self._keep()
 
@@ -202,6 +205,8 @@ class Cordons:
         if isinstance(answers, Unavailable):
             self._refused(answers.message)
             return
+        if self._stopped:
+            return
         now_s = self._clock()
         cancel: dict[str, frozenset[str]] = {}
         add: dict[str, frozenset[str]] = {}
@@ -214,7 +219,8 @@ class Cordons:
         await control.add(add, key_prefix=self._key_prefix())
 
     def stop(self) -> None:
-        """Stop talking, and forget everything."""
+        """Stop talking for good, and forget everything: somebody else may decide about these replicas by now."""
+        self._stopped = True
         self._cordons.clear()
         if self._keeper is not None:
             self._keeper.cancel()

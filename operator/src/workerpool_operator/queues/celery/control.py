@@ -83,9 +83,10 @@ class CeleryControl:
         return await self._tell("add_consumer", queues, key_prefix)
 
     async def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            await self._connection.close()
+        """Close the connection, for good: a command under way makes no other."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def _tell(self, method: str, queues: Mapping[str, Collection[str]], key_prefix: str) -> Unavailable | None:
         by_queue: dict[str, list[str]] = {}
@@ -135,12 +136,13 @@ class CeleryControl:
         Raises:
             BrokerError: The broker is away, or refuses one of them.
         """
-        if self._connection is None:
-            why = self._unusable or Unavailable(cause=Cause.NOT_CONFIGURED, message="there is no broker URL")
-            raise BrokerError(why.cause, why.message)
         async with self._lock:
-            replies = await self._connection.execute(b"".join(commands), len(commands))
+            connection = self._connection
+            if connection is None:
+                why = self._unusable or Unavailable(cause=Cause.UNREACHABLE, message="the connection was closed")
+                raise BrokerError(why.cause, why.message)
+            replies = await connection.execute(b"".join(commands), len(commands))
         for reply in replies:
             if isinstance(reply, ReplyError):
-                raise self._connection.refused(reply, name, key)
+                raise connection.refused(reply, name, key)
         return replies
