@@ -197,6 +197,8 @@ class Measured(NamedTuple):
     many: tuple[float, ...] = (0.5,) * 24
     since_s: float = START_S - 5
     inner: tuple[Any, ...] | None = None
+    few: tuple[Any, ...] = (1, 0.25)
+    parts: tuple[Any, ...] = (TRACE[0],)
     short_s: float = 0.004
     replicas: int = 12_345
 
@@ -206,11 +208,13 @@ def test_whatever_is_learnt_is_told_under_its_name() -> None:
     history = decision.history._replace(measures=Measured())  # type: ignore[arg-type] # fields that no core has yet
     lines = text(replace(worked(), decision=decision._replace(history=history)))
     at = lines.index("Learnt by watching")
-    assert lines[at + 1 : at + 7] == [
+    assert lines[at + 1 : at + 9] == [
         "  job seconds  -",
         "  many         24 values",
         "  since        22:13:15",
         "  inner        -",
+        "  few          1, 0.25",
+        "  parts        1 value",
         "  short        0.004 s",
         "  replicas     12,345",
     ]

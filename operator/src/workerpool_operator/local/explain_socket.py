@@ -33,20 +33,22 @@ async def explain_socket(state_dir: Path, pages: ExplainPages, *, say: Callable[
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     path = folder / f"{os.getpid()}.sock"
     await runner.setup()
-    try:
+    with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
             _remove_dead(folder)
-            with reachable(path) as address:
-                await web.UnixSite(runner, address).start()
+            # valid until the server is closed, which removes what it finds there
+            address = stack.enter_context(reachable(path))
+            await web.UnixSite(runner, address).start()
         except OSError as error:
             say(f"workerpool explain cannot ask this run: {path}: {error.strerror or error}")
-        yield
-    finally:
-        await runner.cleanup()
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def live_sockets(state_dir: Path) -> list[Path]:

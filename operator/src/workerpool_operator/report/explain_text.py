@@ -191,9 +191,10 @@ def _number(value: object) -> str:
 
 
 def _numbers(values: Sequence[object]) -> str:
-    if len(values) > _SOME:
-        return f"{len(values)} values"
-    return ", ".join(_number(value) if isinstance(value, int | float) else str(value) for value in values) or "none"
+    numbers = [_number(value) for value in values if isinstance(value, int | float)]
+    if len(values) > _SOME or len(numbers) < len(values):
+        return plural(len(values), "value")
+    return ", ".join(numbers) or "none"
 
 
 def _precise(seconds: float) -> str:
