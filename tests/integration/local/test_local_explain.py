@@ -14,7 +14,9 @@ import redis
 
 from tests.support.local_run import SCRIPTS, LocalRun, pool_yaml
 from tests.support.waiting import eventually
+from workerpool_operator.local.explain_socket import explain_socket, live_sockets
 from workerpool_operator.local.redis_server import RedisServer
+from workerpool_operator.report.last import ExplainPages, LastDecisions
 
 pytestmark = pytest.mark.integration
 
@@ -139,3 +141,22 @@ def test_a_state_folder_whose_name_is_too_long_for_a_socket(tmp_path: Path, redi
         run.wait_decision(lambda d: d["target"] == 0, what="a decision")
         assert told(tmp_path, "email", "--state-dir", str(deep))["pool"]["name"] == "email"
         assert "cannot ask this run" not in run.out
+
+
+async def test_where_there_can_be_no_socket_the_run_goes_on_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    pages = ExplainPages(LastDecisions())
+    (tmp_path / "explain").touch()
+    async with explain_socket(tmp_path, pages, say=said.append):
+        assert live_sockets(tmp_path) == []
+    assert "workerpool explain cannot ask this run" in said.pop()
+    assert said == []
+    # as on a system without /proc, where a long name has no shorter one
+    monkeypatch.setattr("workerpool_operator.local.explain_socket.DESCRIPTORS", tmp_path / "no-such-folder")
+    deep = tmp_path / "/".join(["a-folder-with-a-rather-long-name"] * 5)
+    async with explain_socket(deep, pages, say=said.append):
+        assert live_sockets(deep) == []
+    assert "too long for a socket" in said[0]
+    assert "use a shorter --state-dir" in said[0]

@@ -17,6 +17,8 @@ from aiohttp import web
 
 from workerpool_operator.report.last import ExplainPages
 
+DESCRIPTORS = Path("/proc/self/fd")
+"""Where the system names open folders, if it does: a way to names of any length."""
 _FOLDER = "explain"
 _LONGEST_BYTES = 100
 """A little less than any system's limit for the address of a socket (104 on macOS, 108 on Linux)."""
@@ -69,11 +71,11 @@ def reachable(path: Path) -> Iterator[str]:
     if len(os.fsencode(shortest)) <= _LONGEST_BYTES:
         yield shortest
         return
-    if not Path("/proc/self/fd").is_dir():
+    if not DESCRIPTORS.is_dir():
         raise OSError(f"its name is too long for a socket ({len(shortest)} characters): use a shorter --state-dir")
     descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
+        yield f"{DESCRIPTORS}/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)
 
