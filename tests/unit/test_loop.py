@@ -195,3 +195,25 @@ async def test_another_spec_ends_the_rest() -> None:
         await until(lambda: len(reader.reads) >= 5)
         loop.put(replace(pool("idle"), spec=PoolSpec(min_replicas=2, poll_interval_s=0.01)))
         await until(lambda: scaler.sizes.get("idle") == 2)
+
+
+async def test_the_policy_is_told_whether_replicas_drain_and_a_pool_at_rest_stays_so() -> None:
+    class Draining(Scaler):
+        drains = True
+
+        async def replicas(self, key: PoolKey, beats: Sequence[WorkerBeat]) -> ReplicaState:
+            return replace(await super().replicas(key, beats), drains=self.drains)
+
+    reader, scaler, sink = Reader(), Draining(), Sink()
+    async with running(reader, scaler, sink, "idle"):
+        await until(lambda: sink.records)
+        assert sink.records[0].observation.replicas.drains
+        scaler.drains = False
+        await until(lambda: not sink.records[-1].observation.replicas.drains)
+    sink.records.clear()
+    async with running(reader, scaler, sink, "idle", rest_s=60.0):
+        await until(lambda: sink.records)
+        scaler.drains = True
+        reads = len(reader.reads)
+        await until(lambda: len(reader.reads) > reads + 5)
+        assert len(sink.records) == 1, "what would be done is no change"
