@@ -111,6 +111,14 @@ class WorkerControl(Protocol):
         """Ask what workers take jobs from at this moment; those that do not answer soon are left out."""
         ...
 
+    async def jobs_of(self, workers: Collection[str], *, key_prefix: str) -> Mapping[str, int] | Unavailable:
+        """Ask how many jobs workers have in hand, begun or about to begin; those that do not answer soon are left out.
+
+        0 says that a worker had none at one moment after it was asked. Jobs that it keeps until their time has come,
+        or until a rate limit lets them, are not counted.
+        """
+        ...
+
     async def cancel(self, queues: Mapping[str, Collection[str]], *, key_prefix: str) -> Unavailable | None:
         """Have each worker take no more jobs from these queues. Returns what went wrong; None says that it was sent."""
         ...

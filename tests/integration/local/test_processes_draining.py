@@ -187,7 +187,9 @@ async def test_a_busy_one_is_waited_for_and_given_back(line: Line, redis_client:
 async def test_given_back_the_bundled_worker_fetches_again(
     line: Line, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workerpool_operator.queues.cordon.SETTLE_S", 3600.0)  # it is never idle for sure
+    # it is never idle for sure
+    monkeypatch.setattr("workerpool_operator.queues.cordon.PROVEN_S", -1.0)
+    monkeypatch.setattr("workerpool_operator.queues.cordon.SETTLE_S", 3600.0)
     line.add(line.bundled())
     await line.scale(1)
     await line.until(lambda state: len(state.beats) == 1)

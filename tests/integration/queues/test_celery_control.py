@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,89 @@ async def beats_of(watch: Watch, worker: str, condition: Callable[[WorkerBeat], 
         lambda found: any(beat.hostname == worker and condition(beat) for beat in found.beats)
     )
     return next(beat for beat in reading.beats if beat.hostname == worker)
+
+
+async def having(control: CeleryControl, jobs: dict[str, int]) -> None:
+    """Wait until workers say that they have so many jobs in hand."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while (found := await control.jobs_of(jobs, key_prefix="")) != jobs:
+        assert time.monotonic() < deadline_s, found
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", ["prefork", "threads"])
+async def test_what_a_worker_has_in_hand_is_what_runs_and_what_it_has_fetched(
+    control: CeleryControl,
+    worker: Callable[..., Worker],
+    producer: Callable[..., Celery],
+    redis_client: redis.Redis,
+    gate: Gate,
+    kind: str,
+) -> None:
+    worker("mail", "-n", ONE, "-P", kind)
+    await listening(control, ONE)
+    assert await control.jobs_of([ONE, TWO], key_prefix="") == {ONE: 0}, "nobody answers for the other"
+    for _ in range(3):
+        producer().send_task("hold", args=[gate.path], queue="mail")
+    await having(control, {ONE: 3})  # one runs, two are to follow
+    gate.open()
+    await having(control, {ONE: 0})
+    assert redis_client.ttl(REPLIES) != -1, "an answer nobody waits for any more does not stay"
+
+
+async def test_what_waits_for_its_time_is_not_in_hand(
+    control: CeleryControl, worker: Callable[..., Worker], producer: Callable[..., Celery], redis_client: redis.Redis
+) -> None:
+    worker("mail", "-n", ONE)
+    await listening(control, ONE)
+    producer().send_task("quick", queue="mail", countdown=3600)
+    await until(lambda: redis_client.hlen("unacked") == 1)
+    assert await control.jobs_of([ONE], key_prefix="") == {ONE: 0}
+
+
+@pytest.mark.parametrize("kind", ["prefork", "threads"])
+async def test_a_cordoned_worker_runs_all_that_it_had_fetched_and_is_idle_then(
+    control: CeleryControl,
+    worker: Callable[..., Worker],
+    producer: Callable[..., Celery],
+    redis_client: redis.Redis,
+    watch: Callable[..., Watch],
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    """Its jobs end one after the other; between two of them it may look idle, and is not."""
+    look, app, gates = watch(source("mail")), producer(), [Gate(tmp_path / f"gate-{number}") for number in range(4)]
+    await look.broker()
+    one = worker("mail", "-n", ONE, "-P", kind)  # it fetches four at once
+    await listening(control, ONE)
+    for gate in gates:
+        app.send_task("hold", args=[gate.path], queue="mail")
+    await having(control, {ONE: 4})
+    cordons = Cordons("mail", lambda: control)
+    ended: list[int] = []
+    cordons.on_idle = lambda: ended.append(one.log.read_text().count(" succeeded"))
+    await cordons.cordon(await cordons.ask({"one": [ONE]}), {})
+    await told(control, ONE, frozenset())
+    app.send_task("quick", queue="mail")
+
+    async def heartbeats() -> None:
+        cordons.hear("one", [beat for beat in (await look.broker()).beats if beat.hostname == ONE])
+
+    for number, gate in enumerate(gates):
+        await having(control, {ONE: 4 - number})
+        await heartbeats()
+        await cordons.refresh()
+        assert not cordons.idle()
+        gate.open()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while "one" not in cordons.idle():
+        assert time.monotonic() < deadline_s
+        await heartbeats()
+        await asyncio.sleep(0.05)
+    await until(lambda: ended)
+    assert ended[0] == 4
+    assert redis_client.llen("mail") == 1
+    cordons.stop()
 
 
 @pytest.mark.parametrize("kind", ["prefork", "threads"])
@@ -275,6 +359,8 @@ async def test_a_missing_right_is_named_once_and_stops_nothing(
 
 async def test_a_broker_that_is_away_or_none_is_told_as_such() -> None:
     away = CeleryControl("redis://127.0.0.1:1")
+    unknown: Any = await away.jobs_of([ONE], key_prefix="")
+    assert unknown.cause is Cause.UNREACHABLE
     found: Any = await away.queues_of([ONE], key_prefix="")
     assert found.cause is Cause.UNREACHABLE
     failed = await away.cancel({ONE: MAIL}, key_prefix="")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import pidbox
 
-from workerpool_operator.queues.celery.mailbox import REPLIES, channel, command, queues_in
+from workerpool_operator.queues.celery.mailbox import REPLIES, answer_in, channel, command, queue_names
 
 pytestmark = pytest.mark.unit
 
@@ -68,9 +68,17 @@ def an_answer(body: object, ticket: object = "4711") -> bytes:
 
 
 def test_answers_are_read_and_those_to_others_left_alone() -> None:
-    raw = an_answer({"celery@a": [{"name": "mail", "durable": True}, {"name": "sms"}], "celery@b": []})
-    assert queues_in(raw, "4711") == {"celery@a": {"mail", "sms"}, "celery@b": frozenset()}
-    assert queues_in(raw, "4712") is None
+    said = {"celery@a": [{"name": "mail", "durable": True}, {"name": "sms"}], "celery@b": []}
+    raw = an_answer(said)
+    assert answer_in(raw, ["4710", "4711"]) == ("4711", said)
+    assert answer_in(raw, ["4712"]) is None
+    assert queue_names(said["celery@a"]) == frozenset({"mail", "sms"})
+    assert queue_names([]) == frozenset()
+
+
+@pytest.mark.parametrize("said", [[{"exchange": "mail"}], ["mail"], [None], [7]])
+def test_what_names_no_queues_is_none(said: list[Any]) -> None:
+    assert queue_names(said) is None
 
 
 @pytest.mark.parametrize(
@@ -84,15 +92,17 @@ def test_answers_are_read_and_those_to_others_left_alone() -> None:
         b'{"headers": {"ticket": "4711"}, "body": 1}',
         an_answer({"celery@a": {"error": "boom"}}),
         an_answer(["celery@a"]),
-        an_answer({"celery@a": [{"exchange": "mail"}]}),
+        an_answer({"celery@a": [], "celery@b": "none"}),
+        an_answer({"celery@a": []}, ticket=None),
+        an_answer({"celery@a": []}, ticket=["4711"]),
         None,
         7,
     ],
 )
 def test_what_is_no_answer_is_none(raw: object) -> None:
-    assert queues_in(raw, "4711") is None
+    assert answer_in(raw, {"4711": {}}) is None
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(raw: bytes) -> None:
-    assert queues_in(raw, "4711") is None
+    assert answer_in(raw, ["4711"]) is None

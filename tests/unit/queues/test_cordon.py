@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workerpool_operator.ports import WorkerBeat
-from workerpool_operator.queues.cordon import FRESH_S, Cordon, Stage
+from workerpool_operator.queues.cordon import FRESH_S, PROVEN_S, Cordon, Stage
 
 pytestmark = pytest.mark.unit
 ONE, TWO = "celery@one", "celery@two"
@@ -37,6 +37,81 @@ def test_two_heartbeats_alike_prove_it_the_later_after_the_worker_confirmed() ->
     cordon.hear([beat(0, 5)], 14.3)
     assert cordon.idle(14.3)
     assert not cordon.idle(14.4 + FRESH_S), "it has not been heard of since"
+
+
+def test_a_worker_that_takes_from_no_queue_and_has_no_job_in_hand_is_idle_at_once() -> None:
+    cordon = cordoned()
+    cordon.hear([beat(0, 5)], 9.0)
+    cordon.has({ONE: 0}, 9.5)
+    assert not cordon.idle(9.5), "it has not said that it takes no more"
+    cordon.said({ONE: NONE}, 10.0)
+    assert not cordon.idle(10.0), "it was asked before that"
+    cordon.has({ONE: 1}, 10.1)
+    assert not cordon.idle(10.1)
+    cordon.has({}, 10.2)
+    assert not cordon.idle(10.2)
+    cordon.has({ONE: 0}, 10.3)
+    assert cordon.idle(10.3)
+    assert not cordon.idle(10.4 + PROVEN_S), "it may have made its connection anew"
+
+
+@pytest.mark.parametrize("change", ["job", "queue", "back", "again"])
+def test_an_answer_proves_nothing_of_what_comes_after_it(change: str) -> None:
+    cordon = cordoned()
+    cordon.hear([beat(0, 5)], 9.0)
+    cordon.said({ONE: NONE}, 10.0)
+    cordon.has({ONE: 0}, 10.1)
+    assert cordon.idle(10.1)
+    if change == "job":
+        cordon.hear([beat(1, 6)], 10.2)
+    elif change == "queue":
+        cordon.said({ONE: MAIL}, 10.2)
+    elif change == "back":
+        cordon.give_back(10.2)
+    else:
+        cordon.again({ONE: MAIL}, 10.2)
+    assert not cordon.idle(10.2)
+    cordon.said({ONE: NONE}, 10.3)
+    assert not cordon.idle(10.3)
+
+
+def test_all_workers_of_a_replica_have_to_say_so() -> None:
+    cordon = cordoned(ONE, TWO)
+    cordon.hear([beat(0, 5), beat(0, 1, worker=TWO)], 1.0)
+    cordon.said({ONE: NONE, TWO: NONE}, 2.0)
+    cordon.has({ONE: 0}, 2.1)
+    assert not cordon.idle(2.1)
+    cordon.has({ONE: 0, TWO: 1}, 2.2)
+    assert not cordon.idle(2.2)
+    cordon.has({TWO: 0}, 2.3)
+    assert cordon.idle(2.3)
+    third = beat(0, 7, worker="celery@three")
+    cordon.hear([third], 2.4)
+    assert not cordon.idle(2.4), "one that was not told is there as well"
+
+
+def test_one_says_so_and_the_other_is_known_by_its_heartbeats() -> None:
+    cordon = cordoned(ONE, TWO)
+    cordon.said({ONE: NONE, TWO: NONE}, 1.0)
+    for at_s in (2.0, 4.0):
+        cordon.hear([beat(0, 5)], at_s)
+    cordon.hear([beat(0, 1, worker=TWO)], 4.0)
+    assert not cordon.idle(4.0)
+    cordon.has({TWO: 0}, 4.1)
+    assert cordon.idle(4.1)
+
+
+def test_worth_asking_is_one_whose_last_heartbeats_have_no_job() -> None:
+    cordon = cordoned(ONE, TWO)
+    cordon.hear([beat(0, 5)], 1.0)
+    assert not cordon.looks_idle(1.0), "the other was never heard of"
+    cordon.hear([beat(1, 5, worker=TWO)], 1.0)
+    assert not cordon.looks_idle(1.0)
+    cordon.hear([beat(0, 5, worker=TWO)], 3.0)
+    assert cordon.looks_idle(3.0)
+    assert not cordon.looks_idle(1.1 + FRESH_S), "one has not been heard of since"
+    cordon.give_back(3.0)
+    assert not cordon.looks_idle(3.0)
 
 
 def test_one_heartbeat_between_two_jobs_proves_nothing() -> None:

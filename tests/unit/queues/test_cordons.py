@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import pytest
 
 from workerpool_operator.core.observation import Cause, Unavailable
+from workerpool_operator.ports import WorkerBeat
 from workerpool_operator.queues.cordons import SOON_AGAIN_S, TRY_AGAIN_S, UNANSWERED, Cordons
 
 pytestmark = pytest.mark.unit
@@ -25,9 +26,13 @@ class Control:
         self.deaf: set[str] = set()
         self.away: Unavailable | None = None
         self.asked: list[set[str]] = []
+        self.jobs: dict[str, int] = {}
+        self.counted: list[set[str]] = []
         self.prefixes: set[str] = set()
         self.answers_may_come = asyncio.Event()
         self.answers_may_come.set()
+        self.jobs_may_come = asyncio.Event()
+        self.jobs_may_come.set()
 
     async def queues_of(
         self, workers: Collection[str], *, key_prefix: str
@@ -38,6 +43,14 @@ class Control:
         answer = self.away or found
         await self.answers_may_come.wait()
         return answer
+
+    async def jobs_of(self, workers: Collection[str], *, key_prefix: str) -> Mapping[str, int] | Unavailable:
+        if workers:
+            self.counted.append(set(workers))
+            self.prefixes.add(key_prefix)
+        answer = {one: self.jobs[one] for one in workers if one in self.jobs and one not in self.deaf}
+        await self.jobs_may_come.wait()
+        return self.away or answer
 
     async def cancel(self, queues: Mapping[str, Collection[str]], *, key_prefix: str) -> Unavailable | None:
         self.prefixes.add(key_prefix)
@@ -104,6 +117,99 @@ async def test_told_asked_until_they_did_and_given_back_what_they_took(cordons: 
     await cordons.refresh()
     assert cordons.returned() == {"one"}
     assert control.prefixes == {"x:"}
+
+
+def beat(worker: str, active: int = 0) -> WorkerBeat:
+    return WorkerBeat(hostname=worker, pid=1, active=active, processed=1, age_s=0.0)
+
+
+async def test_those_that_look_idle_are_asked_whether_they_have_a_job_in_hand(
+    cordons: Cordons, control: Control, clock: Clock
+) -> None:
+    shown: list[frozenset[str]] = []
+    cordons.on_idle = lambda: shown.append(cordons.idle())
+    able = await cordons.ask({"one": ["a"], "two": ["b"]})
+    await cordons.cordon(able, {"one": [beat("a")], "two": [beat("b", 1)]})
+    control.jobs = {"a": 1, "b": 1}
+    await cordons.refresh()
+    assert control.counted == [{"a"}], "the other has a job by its heartbeat"
+    assert not shown
+    control.jobs["a"] = 0
+    await cordons.refresh()
+    assert shown == [{"one"}]
+    cordons.gone = frozenset({"one"})
+    clock.now_s += 1.0
+    cordons.hear("two", [beat("b")])
+    control.jobs["b"] = 0
+    await cordons.refresh()
+    assert control.asked[-1] == control.counted[-1] == {"b"}, "one that goes is asked nothing"
+    assert shown[-1] == {"one", "two"}
+
+
+async def test_a_heartbeat_without_a_job_has_them_asked_at_once(
+    cordons: Cordons, control: Control, clock: Clock
+) -> None:
+    shown = asyncio.Event()
+    cordons.on_idle = shown.set
+    control.jobs = {"a": 0}
+    await cordons.cordon(await cordons.ask({"one": ["a"]}), {"one": [beat("a", 1)]})
+    async with asyncio.timeout(5):
+        while len(control.asked) < 2:  # noqa: ASYNC110 - then it is confirmed what it was told, and nobody is asked
+            await asyncio.sleep(0.001)
+    assert not control.counted
+    clock.now_s += 1.0
+    cordons.hear("one", [beat("a")])
+    async with asyncio.timeout(3.0):  # by itself it would be asked after five
+        await shown.wait()
+    assert cordons.idle() == {"one"}
+
+
+async def test_one_that_does_not_say_what_it_has_in_hand_is_known_by_its_heartbeats(
+    cordons: Cordons, control: Control, clock: Clock
+) -> None:
+    await cordons.cordon(await cordons.ask({"one": ["a"]}), {"one": [beat("a")]})
+    await cordons.refresh()
+    assert control.counted == [{"a"}]
+    assert cordons.idle() == NONE
+    clock.now_s += 2.0
+    cordons.hear("one", [beat("a")])
+    assert cordons.idle() == {"one"}
+
+
+async def test_one_that_has_not_said_that_it_takes_no_more_is_asked_nothing_else(
+    cordons: Cordons, control: Control
+) -> None:
+    control.jobs = {"a": 0}
+    able = await cordons.ask({"one": ["a"]})
+    control.away = AWAY
+    await cordons.cordon(able, {"one": [beat("a")]})
+    control.away = None
+    await cordons.refresh()  # it is told again here
+    assert not control.counted
+    assert cordons.idle() == NONE
+    await cordons.refresh()
+    assert cordons.idle() == {"one"}
+
+
+async def test_an_answer_from_before_it_was_given_back_and_cordoned_again_is_none(
+    cordons: Cordons, control: Control, clock: Clock
+) -> None:
+    control.jobs = {"a": 0}
+    able = await cordons.ask({"one": ["a"]})
+    await cordons.cordon(able, {"one": [beat("a", 1)]})
+    await cordons.refresh()
+    clock.now_s += 1.0
+    cordons.hear("one", [beat("a")])
+    control.jobs_may_come.clear()
+    question = asyncio.create_task(cordons.refresh())
+    while not control.counted:  # noqa: ASYNC110 - a few turns of the loop
+        await asyncio.sleep(0)
+    clock.now_s += 1.0
+    await cordons.give_back(["one"])
+    await cordons.cordon(able, {"one": [beat("a")]})
+    control.jobs_may_come.set()
+    await question
+    assert cordons.idle() == NONE
 
 
 async def test_a_message_that_was_lost_is_sent_again(cordons: Cordons, control: Control) -> None:

@@ -40,6 +40,8 @@ class Draining:
     counted: frozenset[str] = frozenset()
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     settling: asyncio.Task[None] | None = None
+    settled: frozenset[str] = frozenset()
+    """The pods that were dealt with last; the same ones are not before :attr:`settle_again_s`."""
     settle_again_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     _beats_away: dict[str, tuple[WorkerBeat, ...]] = field(default_factory=dict)
@@ -61,7 +63,8 @@ class Draining:
     def recount(self) -> None:
         """Take in what has just become of the cordons."""
         self.away = self.cordons.cordoned()
-        self.counted = self.away - self._removing.keys()
+        self.cordons.gone = frozenset(self._removing)
+        self.counted = self.away - self.cordons.gone
 
     @property
     def beats_away(self) -> tuple[WorkerBeat, ...]:

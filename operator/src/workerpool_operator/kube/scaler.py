@@ -201,11 +201,12 @@ class KubeScaler:
 
     def _settle_soon(self, key: PoolKey, draining: Draining) -> None:
         """Have idle pods removed and annotations taken away, in a task of its own: nobody waits for it."""
-        if not (draining.cordons.returned() or draining.idle()):
+        names = draining.cordons.returned() | draining.idle()
+        if not names or not (draining.settling is None or draining.settling.done()):
             return
         now_s = time.monotonic()
-        if now_s >= draining.settle_again_s and (draining.settling is None or draining.settling.done()):
-            draining.settle_again_s = now_s + SETTLE_AGAIN_S
+        if now_s >= draining.settle_again_s or not names <= draining.settled:
+            draining.settled, draining.settle_again_s = names, now_s + SETTLE_AGAIN_S
             draining.settling = asyncio.create_task(self._settle(key, draining), name=f"drained pods of {key}")
 
     async def _settle(self, key: PoolKey, draining: Draining) -> None:
@@ -244,6 +245,7 @@ class KubeScaler:
         if draining is None:
             cordons = Cordons(str(key), lambda: self.control(key), key_prefix=lambda: self._key_prefix(key))
             self._draining[key] = draining = Draining(cordons=cordons)
+            cordons.on_idle = lambda: self._settle_soon(key, draining)
         return draining
 
     def _key_prefix(self, key: PoolKey) -> str:

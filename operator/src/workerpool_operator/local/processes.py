@@ -113,8 +113,10 @@ class ProcessScaler:
 
     def drain_by(self, key: PoolKey, cordons: Cordons) -> None:
         """Have a pool's replicas cordoned before they go, from now on. An unknown pool is no error."""
-        if key in self._pools:
-            self._pools[key].draining = Draining(cordons)
+        pool = self._pools.get(key)
+        if pool is not None:
+            pool.draining = draining = Draining(cordons)
+            cordons.on_idle = lambda: draining.settle(pool, time.monotonic())
 
     # -- ports.Scaler
 

@@ -5,7 +5,7 @@ only told to stop taking jobs after they have shown that they listen: one that h
 more jobs when nobody thinks of it any more.
 
 As long as a replica is cordoned its workers are asked every few seconds what they take jobs from: one that made its
-connection anew starts with all its queues.
+connection anew starts with all its queues. One that looks idle is asked at once whether it has a job in hand.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from workerpool_operator.queues.cordon import Cordon, Queues, Stage
 log = logging.getLogger(__name__)
 
 REFRESH_S = 5.0
-SOON_S = 0.25
-"""The pause before workers are asked again whether they have done what they were told."""
+SOON_S = 0.05
+"""The pause before workers are asked whether they have done what they were told: longer each time, then REFRESH_S."""
+
+IDLE_AGAIN_S = 1.0
+"""One that looks idle and has jobs in hand is asked again at least this often."""
 
 TRY_AGAIN_S = 60.0
 """After a refusal, and for a busy worker that did not answer: until then all is as if there were no remote control."""
 
 SOON_AGAIN_S = 3.0
 """For an idle worker that did not answer."""
-
 
 UNANSWERED = "they do not answer Celery's remote control: it is switched off, or a job holds them up"
 
@@ -63,6 +65,10 @@ class Cordons:
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._stopped = False
+        self.on_idle: Callable[[], None] = lambda: None
+        """Told when replicas have shown that they are idle; must neither raise nor block."""
+        self.gone: frozenset[str] = frozenset()
+        """Replicas that were asked to go. They are asked nothing: their silence would keep others waiting."""
 
     # -- what is known
 
@@ -185,8 +191,13 @@ class Cordons:
     def hear(self, name: str, beats: Iterable[WorkerBeat]) -> None:
         """Take in the heartbeats of a replica's workers."""
         one = self._cordons.get(name)
-        if one is not None:
-            one.hear(beats, self._clock())
+        if one is None:
+            return
+        now_s = self._clock()
+        looked_idle = one.looks_idle(now_s)
+        one.hear(beats, now_s)
+        if not looked_idle and name not in self.gone and one.looks_idle(now_s):
+            self._keep()
 
     def forget(self, names: Iterable[str]) -> None:
         """Drop what is known of replicas that are gone, or were given back."""
@@ -196,7 +207,7 @@ class Cordons:
     async def refresh(self) -> None:
         """Ask all of them once, and tell again those that do not do what they were told."""
         control = self._control()
-        waiting = {name: one for name, one in self._cordons.items() if one.stage is not Stage.RETURNED}
+        waiting = {name: one for name, one in self._asked().items() if one.stage is not Stage.RETURNED}
         asked = {worker for one in waiting.values() for worker in one.queues}
         if control is None or not asked:
             return
@@ -217,6 +228,7 @@ class Cordons:
             (cancel if one.stage is Stage.CORDONED else add).update(one.said(said, now_s))
         await control.cancel(cancel, key_prefix=self._key_prefix())
         await control.add(add, key_prefix=self._key_prefix())
+        await self._ask_the_idle(control)
 
     def stop(self) -> None:
         """Stop talking for good, and forget everything: somebody else may decide about these replicas by now."""
@@ -227,6 +239,23 @@ class Cordons:
             self._keeper = None
 
     # -- inside
+
+    def _asked(self) -> dict[str, Cordon]:
+        return {name: one for name, one in self._cordons.items() if name not in self.gone}
+
+    async def _ask_the_idle(self, control: WorkerControl) -> None:
+        """Ask those that look idle, and have said that they take no jobs, whether they have one in hand."""
+        asked_s = self._clock()
+        able = [one for one in self._asked().values() if one.confirmed_s is not None and one.looks_idle(asked_s)]
+        jobs = await control.jobs_of({worker for one in able for worker in one.queues}, key_prefix=self._key_prefix())
+        if isinstance(jobs, Unavailable) or not jobs or self._stopped:
+            return
+        now_s = self._clock()
+        for one in able:
+            if one.told_s <= asked_s:
+                one.has(jobs, now_s)
+        if any(one.idle(now_s) for one in able):
+            self.on_idle()
 
     def _keep(self) -> None:
         self._changed.set()
@@ -246,11 +275,18 @@ class Cordons:
                 await self.refresh()
             except Exception:
                 log.exception("pool %s: its cordoned replicas could not be asked; they are asked again", self._pool)
-            settled = all(
-                one.stage is Stage.RETURNED or (one.stage is Stage.CORDONED and one.confirmed_s is not None)
-                for one in self._cordons.values()
-            )
-            pause_s = REFRESH_S if settled else min(2 * pause_s, REFRESH_S)
+            pause_s = self._pause_s(pause_s)
+
+    def _pause_s(self, last_s: float) -> float:
+        """The pause before they are asked again."""
+        now_s, asked = self._clock(), self._asked().values()
+        if any(one.looks_idle(now_s) and not one.idle(now_s) for one in asked):
+            return min(2 * last_s, IDLE_AGAIN_S)
+        settled = all(
+            one.stage is Stage.RETURNED or (one.stage is Stage.CORDONED and one.confirmed_s is not None)
+            for one in asked
+        )
+        return REFRESH_S if settled else min(2 * last_s, REFRESH_S)
 
     def _refused(self, why: str) -> None:
         self._refused_until_s = self._clock() + TRY_AGAIN_S

@@ -1,18 +1,18 @@
-"""Celery's remote control over the pool's own Redis: which queues a worker takes jobs from, fewer, and more of them."""
+"""Celery's remote control over the pool's own Redis: what a worker takes jobs from, and what it has in hand."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hiredis import ReplyError
 
 from workerpool_operator.core.observation import Cause, Unavailable
 from workerpool_operator.queues.address import BrokerError, parse_address
-from workerpool_operator.queues.celery.mailbox import REPLIES, channel, command, queues_in
+from workerpool_operator.queues.celery.mailbox import REPLIES, answer_in, channel, command, queue_names
 from workerpool_operator.queues.connection import Connection
 from workerpool_operator.queues.replies import pack
 
@@ -64,15 +64,23 @@ class CeleryControl:
         self, workers: Collection[str], *, key_prefix: str
     ) -> Mapping[str, frozenset[str]] | Unavailable:
         """Ask what workers take jobs from; two that share a name are one, with the queues of both."""
-        if not workers:
-            return {}
-        ticket = uuid.uuid4().hex
-        asked = command("active_queues", {}, workers, tag=str(uuid.uuid4()), ticket=ticket)
-        try:
-            heard_by = (await self._publish([asked], key_prefix))[0]
-            return await self._collect(frozenset(workers), ticket, key_prefix) if heard_by else {}
-        except BrokerError as error:
-            return error.unavailable
+        answers = await self._ask([("active_queues", {})], workers, key_prefix)
+        if isinstance(answers, Unavailable):
+            return answers
+        said = {worker: queue_names(queues) for worker, queues in answers[0].items()}
+        return {worker: names for worker, names in said.items() if names is not None}
+
+    async def jobs_of(self, workers: Collection[str], *, key_prefix: str) -> Mapping[str, int] | Unavailable:
+        """Ask how many jobs workers have in hand; of two that share a name the jobs are added up.
+
+        A worker answers in the order in which it is asked. What it is about to begin comes first: the other way round,
+        a job that begins between the two answers would be in neither. ``safe`` has Celery cut arguments short.
+        """
+        answers = await self._ask([("reserved", {}), ("active", {"safe": True})], workers, key_prefix)
+        if isinstance(answers, Unavailable):
+            return answers
+        reserved, active = answers
+        return {worker: len(reserved[worker]) + len(active[worker]) for worker in reserved.keys() & active.keys()}
 
     async def cancel(self, queues: Mapping[str, Collection[str]], *, key_prefix: str) -> Unavailable | None:
         """Have each worker take no more jobs from these queues."""
@@ -109,9 +117,27 @@ class CeleryControl:
         to = channel(key_prefix, database)
         return await self._execute([pack("PUBLISH", to, message) for message in messages], "PUBLISH", to)
 
-    async def _collect(self, workers: frozenset[str], ticket: str, key_prefix: str) -> Mapping[str, frozenset[str]]:
+    async def _ask(
+        self, questions: Sequence[tuple[str, Mapping[str, Any]]], workers: Collection[str], key_prefix: str
+    ) -> list[dict[str, list[Any]]] | Unavailable:
+        """Ask workers all questions at once; for each question the answers, by worker."""
+        found: dict[str, dict[str, list[Any]]] = {uuid.uuid4().hex: {} for _ in questions}
+        if not workers:
+            return list(found.values())
+        asked = [
+            command(method, arguments, workers, tag=str(uuid.uuid4()), ticket=ticket)
+            for ticket, (method, arguments) in zip(found, questions, strict=True)
+        ]
+        try:
+            if (await self._publish(asked, key_prefix))[-1]:  # else nobody listens
+                await self._collect(frozenset(workers), found, key_prefix)
+        except BrokerError as error:
+            return error.unavailable
+        return list(found.values())
+
+    async def _collect(self, workers: frozenset[str], found: dict[str, dict[str, list[Any]]], key_prefix: str) -> None:
+        """Gather answers by ticket until all workers have given all, or it has taken too long."""
         key, deadline_s = f"{key_prefix}{REPLIES}", time.monotonic() + self._answer_s
-        found: dict[str, frozenset[str]] = {}
         own: set[bytes] = set()
         pause_s = _FIRST_LOOK_S
         while True:
@@ -119,16 +145,17 @@ class CeleryControl:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             replies = (await self._execute([pack("LRANGE", key, 0, _REPLIES_A_LOOK - 1)], "LRANGE", key))[0]
             for raw in replies:
-                said = queues_in(raw, ticket) if raw not in own else None
-                if said is not None:
+                answer = answer_in(raw, found) if raw not in own else None
+                if answer is not None:
                     own.add(raw)
-                    found |= {worker: found.get(worker, frozenset()) | queues for worker, queues in said.items()}
-            if found.keys() >= workers or time.monotonic() >= deadline_s:
+                    ticket, said = answer
+                    for worker in said.keys() & workers:
+                        found[ticket][worker] = found[ticket].get(worker, []) + said[worker]
+            if all(one.keys() >= workers for one in found.values()) or time.monotonic() >= deadline_s:
                 break
         # other operators may wait for theirs in the same list
         tidy = [*(pack("LREM", key, 1, raw) for raw in own), pack("EXPIRE", key, _REPLIES_LIVE_S)]
         await self._execute(tidy, "LREM", key)
-        return {worker: queues for worker, queues in found.items() if worker in workers}
 
     async def _execute(self, commands: list[bytes], name: str, key: str) -> list[Any]:
         """Run commands that may run twice.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 EXCHANGE = "celery.pidbox"
@@ -64,13 +64,27 @@ def command(
     return json.dumps(message).encode()
 
 
-def queues_in(raw: object, ticket: str) -> Mapping[str, frozenset[str]] | None:
-    """The queues that a worker's answer to ``active_queues`` names; None where it is no answer to this ticket."""
+def answer_in(raw: object, tickets: Collection[str]) -> tuple[str, dict[str, list[Any]]] | None:
+    """A worker's answer: the ticket, and the list that it answers with, by its host name.
+
+    None where it answers none of these tickets, or with something else: a worker that fails says ``{"error": ...}``.
+    """
     try:
         message = json.loads(raw)  # type: ignore[arg-type]
-        if message["headers"]["ticket"] != ticket:
+        ticket = message["headers"]["ticket"]
+        if ticket not in tickets:
             return None
         body = json.loads(base64.b64decode(message["body"]))
-        return {str(worker): frozenset(str(queue["name"]) for queue in queues) for worker, queues in body.items()}
+        if not all(isinstance(said, list) for said in body.values()):
+            return None
+        return str(ticket), {str(worker): said for worker, said in body.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def queue_names(said: Iterable[Any]) -> frozenset[str] | None:
+    """The queues that an answer to ``active_queues`` names; None where it is no such answer."""
+    try:
+        return frozenset(str(queue["name"]) for queue in said)
+    except (TypeError, KeyError):
         return None
