@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from workerpool_operator.core.decision import Decision
 from workerpool_operator.kube.api import ApiError, KubeApi
 from workerpool_operator.kube.draining import Draining, annotation
-from workerpool_operator.kube.moves import APPLIED, UNCHANGED, Moves, failure
+from workerpool_operator.kube.moves import APPLIED, UNCHANGED, VICTIM_COST, Moves, failure
 from workerpool_operator.kube.names import CORDONED_ANNOTATION
 from workerpool_operator.kube.objects import DeploymentObject, Name, PodObject, PoolObject
 from workerpool_operator.kube.registry import Registry
@@ -136,7 +136,11 @@ class KubeScaler:
         staying = [
             pod for pod in self._registry.pods_of(pool.target) if not pod.leaving and pod.name[1] not in draining.away
         ]
-        unmade = min(excess, max(0, deployment.replicas - len(draining.counted) - len(staying)))
+        surplus = len(staying) - (deployment.replicas - len(draining.counted))
+        unmade = min(excess, max(0, -surplus))
+        # counted no more, and not gone yet: one that is chosen twice would have another one go in its place
+        going = [pod for pod in staying if pod.deletion_cost == VICTIM_COST][: max(0, surplus)]
+        staying = [pod for pod in staying if pod not in going]
         beats = draining.beats_by_pod(staying)
         deaf = {name for name, own in beats.items() if draining.cordons.deaf({beat.hostname for beat in own})}
         chosen = choose(staying, draining.beats, excess - unmade, since_s=draining.since_s, deaf=deaf)
