@@ -54,7 +54,7 @@ def test_only_what_ran_is_added(ours: RunTimes) -> None:
 
 def test_every_sign_of_life_has_the_times_and_all_that_celery_tells(ours: RunTimes) -> None:
     eventer = Eventer()
-    heart = Heart(SimpleNamespace(call_repeatedly=lambda *_: 1, cancel=lambda _: None), eventer)
+    heart = Heart(SimpleNamespace(call_repeatedly=lambda *_: 1, cancel=lambda _: None), eventer, None, takes_jobs=bool)
     heart.start()
     ours.add(2.0)
     heart._send("worker-heartbeat")
@@ -67,7 +67,7 @@ def test_every_sign_of_life_has_the_times_and_all_that_celery_tells(ours: RunTim
 def test_a_heartbeat_that_cannot_be_sent_is_neither_kept_nor_tried_again() -> None:
     eventer = Eventer(away=True)
     with pytest.raises(ConnectionError):
-        Heart(None, eventer)._send("worker-heartbeat")
+        Heart(None, eventer, None, takes_jobs=bool)._send("worker-heartbeat")
     assert [one[:3] for one in eventer.sent] == [("worker-heartbeat", False, False)]
     assert eventer.buffer_while_offline, "what else is sent is kept"
 
