@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.support.celery_apps.contract import Gate
 from tests.support.control_plane.api import path
 from tests.support.control_plane.cluster import ControlPlane
-from tests.support.drain_world import DrainWorld, drain_world
+from tests.support.drain_world import PATIENCE_S, DrainWorld, drain_world
 from tests.support.pool_world import Beats
 from workerpool_operator.kube.draining import read_annotation
 from workerpool_operator.kube.names import CORDONED_ANNOTATION
@@ -120,6 +121,21 @@ async def test_growing_further_than_what_is_given_back_starts_the_rest(world: Dr
     world.send("quick", count=4)
     await world.until(lambda: sum(one.log.read_text().count("succeeded") for one in world.workers.values()) == 4)
     await world.until(lambda: not world.annotated())
+
+
+async def test_an_idle_one_goes_before_anybody_looks_again(world: DrainWorld) -> None:
+    """It is asked, and says that it has nothing in hand: no other heartbeat has to come, and no other look."""
+    pods = await world.start(2)
+    for pod in pods:
+        world.work(pod)
+    await world.until_active(**dict.fromkeys(pods, 0))
+    await world.until_listening(*pods)
+    for size in (1, 0):
+        await world.scale(size)
+        async with asyncio.timeout(PATIENCE_S):
+            while world.size() != size:  # noqa: ASYNC110 - nothing here is told of it
+                await asyncio.sleep(0.02)
+    await world.until(lambda: sorted(world.said(NoticeKind.REPLICA_STOPPED)) == pods)
 
 
 async def test_to_zero(world: DrainWorld) -> None:

@@ -218,6 +218,21 @@ async def test_the_idle_go_by_themselves_to_zero(line: Line) -> None:
     assert len(line.said(NoticeKind.REPLICA_STOPPED)) == 2
 
 
+@pytest.mark.parametrize("kind", ["bundled", "stock"])
+async def test_an_idle_one_goes_before_anybody_looks_again(line: Line, kind: str) -> None:
+    """It is asked, and says that it has nothing in hand: no other heartbeat has to come, and no other look."""
+    line.add(line.bundled() if kind == "bundled" else line.stock())
+    await line.scale(1)
+    await line.until(lambda state: len(state.beats) == 1)
+    await line.until_listening("email")
+    await line.scale(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while line.scaler.pids(EMAIL):  # noqa: ASYNC110 - nothing here is told of it
+            await asyncio.sleep(0.02)
+    assert len(line.said(NoticeKind.REPLICA_STOPPED)) == 1
+    assert line.scaler.counters.killed_after_grace == 0
+
+
 async def test_those_that_do_not_listen_go_idle_or_stay_busy(line: Line) -> None:
     line.add(line.stock(worker_enable_remote_control=False))
     await line.scale(2)
