@@ -145,12 +145,17 @@ def test_what_is_remembered_stays_small(spec: PoolSpec, depths: list[int]) -> No
 @given(st.data())
 def test_a_steady_load_never_flaps(data: st.DataObject) -> None:
     """The same work, seen again and again, with the replicas following the decisions: the size settles and stays."""
-    spec = data.draw(free_specs(scale_up=ScaleUp(stabilization_s=10), scale_down=ScaleDown(stabilization_s=30)))
+    # a latency target is judged by what comes of it, over whole runs: see tests/unit/simulate/test_promises.py
+    windows: dict[str, object] = {
+        "scale_up": ScaleUp(stabilization_s=10),
+        "scale_down": ScaleDown(stabilization_s=30),
+    }
+    spec = data.draw(free_specs(backlog_per_replica=10, queue_latency_s=None, **windows))
     first = data.draw(observations(readable=True, time_s=NOW_S))
     held = first.in_flight
     assert isinstance(held, InFlight)
     first = replace(first, in_flight=replace(held, running_on_leaving=0, started_total=None, due_in_s=(), scheduled=0))
-    settle_s = 2 * max(spec.scale_up.stabilization_s, spec.scale_down.stabilization_s) + 100
+    settle_s = 2 * max(spec.scale_up.stabilization_s, spec.down_window_s) + 100
     sizes = [decision.target for decision in _follow(first, spec, steps=settle_s + 60)]
     assert len(set(sizes[settle_s:])) == 1
 
@@ -168,9 +173,40 @@ def _follow(first: Observation, spec: PoolSpec, *, steps: int) -> list[Decision]
 
 @given(st.data())
 def test_growth_does_not_change_direction_on_a_steady_load(data: st.DataObject) -> None:
-    spec = data.draw(free_specs())
+    # a latency target is judged by what comes of it, over whole runs: see tests/unit/simulate/test_promises.py
+    spec = data.draw(free_specs(backlog_per_replica=10, queue_latency_s=None))
     first = data.draw(observations(readable=True, time_s=NOW_S))
     assert isinstance(first.in_flight, InFlight)
     first = replace(first, in_flight=replace(first.in_flight, running_on_leaving=0, started_total=None))
     directions = [decision.direction for decision in _follow(first, spec, steps=120) if decision.direction != "none"]
     assert len(set(directions)) <= 1
+
+
+@given(st.data())
+def test_no_pool_goes_to_zero_with_work_about(data: st.DataObject) -> None:
+    spec = data.draw(free_specs(min_replicas=0))
+    history = data.draw(lived(spec))
+    observation = data.draw(observations(readable=True))
+    held = observation.in_flight
+    assert isinstance(held, InFlight)
+    decision = decide(observation, spec, history)
+    if decision.target == 0 and observation.replicas.current > 0:
+        assert observation.ready == 0
+        assert held.running <= held.running_on_leaving
+        assert held.stranded == 0
+
+
+@given(st.data())
+def test_a_latency_target_wakes_a_pool_at_zero_in_time(data: st.DataObject) -> None:
+    """Work that waits for as long as the target allows, less a start, is not left alone, whatever was learnt before."""
+    spec = data.draw(free_specs(backlog_per_replica=None, min_replicas=0, scale_up=ScaleUp()))
+    history = data.draw(lived(spec))
+    observation = replace(
+        data.draw(observations(readable=True)),
+        replicas=Replicas(current=0, ready=0, busy=0),
+        in_flight=InFlight(),
+        queues={
+            "jobs": QueueDepth(ready=data.draw(st.integers(1, 500)), oldest_job_s=float(spec.queue_latency_s or 0))
+        },
+    )
+    assert decide(observation, spec, history).target >= 1

@@ -96,7 +96,7 @@ def test_a_worked_decision_reads_from_top_to_bottom(monkeypatch: pytest.MonkeyPa
 def test_what_was_asked_for_has_the_names_of_the_yaml() -> None:
     lines = text(worked())
     asked = " ".join(lines[lines.index("Asked for") + 1 : lines.index("Rule by rule")])
-    for pair in ("maxReplicas: 20", "backlogPerReplica: 10", "scaleDown.stabilizationSeconds: 60"):
+    for pair in ("maxReplicas: 20", "backlogPerReplica: 10", "scaleDown.whenBusy: Wait"):
         assert pair in asked
     assert "pinnedReplicas" not in asked
 

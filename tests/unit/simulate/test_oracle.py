@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from workerpool_operator.core.spec import PoolSpec, ScaleDown
 from workerpool_operator.simulate.contenders import AGAINST, compare
+from workerpool_operator.simulate.drain import Drain, Pick
 from workerpool_operator.simulate.load import Load
 from workerpool_operator.simulate.policies.keda import FREE_DRAIN, KedaPolicy, KedaSetting
 from workerpool_operator.simulate.policies.oracle import bound, gap_waste_s, peak_replicas
@@ -18,7 +19,7 @@ from workerpool_operator.simulate.policies.static import StaticPolicy
 from workerpool_operator.simulate.policies.workerpool import WorkerPoolPolicy
 from workerpool_operator.simulate.scenario import Scenario
 from workerpool_operator.simulate.services import lengths
-from workerpool_operator.simulate.world import Drain, Pick, Policy, World
+from workerpool_operator.simulate.world import Policy, World
 
 pytestmark = pytest.mark.unit
 

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workerpool_operator.simulate.drain import Drain, Pick
 from workerpool_operator.simulate.load import Load, make_load
+from workerpool_operator.simulate.outcome import Outcome
 from workerpool_operator.simulate.policies.static import StaticPolicy
 from workerpool_operator.simulate.services import lengths
 from workerpool_operator.simulate.synthetic import synthetic
-from workerpool_operator.simulate.world import Drain, Outcome, Pick, World
+from workerpool_operator.simulate.world import World
 
 pytestmark = pytest.mark.unit
 

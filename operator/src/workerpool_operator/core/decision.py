@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
+from workerpool_operator.core.measure import Measures
+
 
 class Reason(enum.StrEnum):
     """Why a pool has the size it has. One of these is in every decision, metric, event and status."""
@@ -72,21 +74,6 @@ class Wish(NamedTuple):
 
     time_s: float
     replicas: int
-
-
-class Measures(NamedTuple):
-    """What was learnt of a pool by watching it.
-
-    ``mean_running`` is the time-weighted mean of the running jobs; ``service_time_s`` the mean seconds a job runs, None
-    before one was measured; ``unreadable_since_s`` when reading first failed without a success since. ``time_s`` and
-    ``started_total`` are those of the last observation.
-    """
-
-    mean_running: float = 0.0
-    service_time_s: float | None = None
-    time_s: float | None = None
-    started_total: int | None = None
-    unreadable_since_s: float | None = None
 
 
 class History(NamedTuple):

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from workerpool_operator.core.decision import Answer, Decision, History, Measures, Reason, RuleOutcome, Wish
-from workerpool_operator.core.demand import Work, demand, work_of
-from workerpool_operator.core.measure import measured
+from workerpool_operator.core.decision import Answer, Decision, History, Reason, RuleOutcome, Wish
+from workerpool_operator.core.demand import demand
+from workerpool_operator.core.measure import Measures, measured
 from workerpool_operator.core.observation import Observation, Unavailable
 from workerpool_operator.core.spec import PoolSpec, WhenBusy
 from workerpool_operator.core.windows import remember_highest, remember_lowest
+from workerpool_operator.core.work import Work, work_of
 
 
 class Situation(NamedTuple):
@@ -43,8 +44,8 @@ def decide(observation: Observation, spec: PoolSpec, history: History) -> Decisi
     ``History()`` is always safe: the pool then keeps its size for one stabilisation window before it shrinks.
     """
     unavailable = observation.unavailable
-    work = work_of(observation, spec)
     measures = measured(observation, spec, history.measures, known=not unavailable)
+    work = work_of(observation, measures.startup.lead_s(spec.lead_s, observation.time_s))
     wanted = answer = demand(observation, spec, measures, work)
     history = _remember(history, measures, observation, spec, wanted.replicas, known=not unavailable)
     current = observation.replicas.current
@@ -92,7 +93,7 @@ def _remember(
     wish = Wish(time_s=observation.time_s, replicas=min(wanted, spec.max_replicas))
     if not known and wish.replicas < size.replicas:
         wish = size
-    down_s, up_s = spec.scale_down.stabilization_s, spec.scale_up.stabilization_s
+    down_s, up_s = spec.down_window_s, spec.scale_up.stabilization_s
     return History(
         measures=measures,
         down_wishes=remember_highest(history.down_wishes or (size,), wish, down_s),
@@ -105,7 +106,7 @@ def _stabilise(situation: Situation, answer: Answer) -> Answer | None:
     current, spec, history = situation.current, situation.spec, situation.history
     if answer.replicas < current:
         winner, held = history.down_wishes[0], min(current, history.down_wishes[0].replicas)
-        window_s = spec.scale_down.stabilization_s
+        window_s = spec.down_window_s
     elif answer.replicas > current:
         winner, held = history.up_wishes[0], max(current, history.up_wishes[0].replicas)
         window_s = spec.scale_up.stabilization_s
@@ -207,6 +208,8 @@ def _protect_busy(situation: Situation, answer: Answer) -> Answer | None:
     Where nobody can tell which replicas are busy, every running job is taken to be on a replica of its own.
     """
     if answer.replicas >= situation.current or situation.spec.scale_down.when_busy is WhenBusy.ALLOW:
+        return None
+    if situation.observation.replicas.drains:
         return None
     known = situation.observation.replicas.busy
     busy = min(situation.current, situation.work.running if known is None else known)

@@ -13,6 +13,10 @@ class WhenBusy(enum.StrEnum):
     ALLOW = "Allow"
 
 
+BACKLOG_DOWN_WINDOW_S = 60
+"""The default window of a pool with a backlog target. A latency target brings its own hysteresis."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScaleUp:
     """How fast a pool may grow: the lowest wish of the window counts; ``max_replicas_per_step`` None is no limit."""
@@ -25,7 +29,7 @@ class ScaleUp:
 class ScaleDown:
     """How fast a pool may shrink: the highest wish of the window counts."""
 
-    stabilization_s: int = 60
+    stabilization_s: int | None = None
     when_busy: WhenBusy = WhenBusy.WAIT
 
 
@@ -69,3 +73,11 @@ class PoolSpec:
     fallback: Fallback | None = None
     paused: bool = False
     budget: Budget | None = None
+
+    @property
+    def down_window_s(self) -> int:
+        """For how long a smaller size must be wished before the pool shrinks."""
+        window_s = self.scale_down.stabilization_s
+        if window_s is None:
+            return BACKLOG_DOWN_WINDOW_S if self.backlog_per_replica is not None else 0
+        return window_s

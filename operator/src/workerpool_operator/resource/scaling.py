@@ -51,11 +51,14 @@ class ScaleUpRules(Model):
 class ScaleDownRules(Model):
     """How fast the pool may shrink."""
 
-    stabilization_seconds: int = Field(
-        default=60,
+    stabilization_seconds: int | None = Field(
+        default=None,
         ge=0,
         le=3600,
-        description="Shrink only to the highest size that was asked for during this many seconds.",
+        description=(
+            "Shrink only to the highest size that was asked for during this many seconds. "
+            "Default: 60 with backlogPerReplica; with queueLatencySeconds alone the policy decides by what waits."
+        ),
     )
     when_busy: BusyRule = Field(
         default=BusyRule.WAIT,

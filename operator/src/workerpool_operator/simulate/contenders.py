@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from workerpool_operator.simulate.outcome import Outcome
 from workerpool_operator.simulate.policies.hpa import HpaPolicy
 from workerpool_operator.simulate.policies.keda import KedaPolicy
 from workerpool_operator.simulate.policies.oracle import EagerPolicy, bound
@@ -14,7 +15,7 @@ from workerpool_operator.simulate.policies.tuned import tuned
 from workerpool_operator.simulate.policies.workerpool import WorkerPoolPolicy
 from workerpool_operator.simulate.scenario import Scenario
 from workerpool_operator.simulate.score import Score
-from workerpool_operator.simulate.world import Outcome, Policy
+from workerpool_operator.simulate.world import Policy
 
 OWN = "workerpool"
 

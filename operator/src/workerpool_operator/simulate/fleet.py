@@ -126,9 +126,12 @@ class Fleet:
         self.active[replica] -= 1
         self.held -= 1
 
-    def leave(self, replica: int, now_s: float) -> None:
-        """It is to go: at once when it holds no job, else when it has finished what it holds."""
-        if self.phase[replica] is SERVING and self.active[replica]:
+    def leave(self, replica: int, now_s: float, *, waits: bool = False) -> None:
+        """It is to go: at once when it holds no job, else when it has finished what it holds.
+
+        One that ``waits`` takes nothing more, and stays until it is removed.
+        """
+        if self.phase[replica] is SERVING and (waits or self.active[replica]):
             self.phase[replica] = LEAVING
             self.current, self.ready, self.leaving = self.current - 1, self.ready - 1, self.leaving + 1
             heard = self.heard[replica]
@@ -136,6 +139,16 @@ class Fleet:
             self.heard_busy -= heard > 0
         else:
             self.remove(replica, now_s)
+
+    def give_back(self, replica: int) -> None:
+        """One that was leaving stays and takes jobs again."""
+        self.phase[replica] = SERVING
+        self.current, self.ready, self.leaving = self.current + 1, self.ready + 1, self.leaving - 1
+        heard = self.heard[replica]
+        self.heard_active, self.heard_leaving = self.heard_active + heard, self.heard_leaving - heard
+        self.heard_busy += heard > 0
+        if self.active[replica] < self.slots:
+            self.idle.append(replica)
 
     def remove(self, replica: int, now_s: float) -> None:
         """It is gone; what it held is its owner's business. Its last heartbeats may never be sent."""

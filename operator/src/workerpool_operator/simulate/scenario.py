@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from workerpool_operator.core.spec import PoolSpec
 from workerpool_operator.simulate.load import Load
+from workerpool_operator.simulate.outcome import Outcome
 from workerpool_operator.simulate.policies.workerpool import Schedules
 from workerpool_operator.simulate.score import Score, score
 from workerpool_operator.simulate.services import Lengths
-from workerpool_operator.simulate.world import Outcome, Policy, World
+from workerpool_operator.simulate.world import Policy, World
 
 Progress = Callable[[str, float], None]
 """Is told what runs, and how far it is (0..1)."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workerpool_operator.simulate.load import Load
-from workerpool_operator.simulate.world import Outcome
+from workerpool_operator.simulate.outcome import Outcome
 
 GOAL = 0.99
 """A policy meets its target when this share of the jobs waits no longer."""

@@ -8,7 +8,6 @@ the queue and start again. What is not: the time of a read or a write of Redis, 
 
 from __future__ import annotations
 
-import enum
 import random
 from collections import deque
 from collections.abc import Callable
@@ -17,29 +16,15 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Protocol
 
+from workerpool_operator.simulate.drain import Drain, Pick
 from workerpool_operator.simulate.fleet import LEAVING, SERVING, STARTING, Fleet
 from workerpool_operator.simulate.load import Load
+from workerpool_operator.simulate.outcome import Moment, Outcome
 from workerpool_operator.simulate.services import SHORTEST_S, Draw
 
 READY, DEADLINE = 0, 1
 PROGRESS_EVERY = 2_000
 PATIENCE_S = 3_600.0
-
-
-class Pick(enum.Enum):
-    """How the replicas that go are chosen. Those that still start go first in any case."""
-
-    BY_HEARTBEAT = "the idle by their last heartbeat, as WorkerPool does"
-    BY_TRUTH = "the idle as they really are: what nobody can know"
-    RANDOM = "any"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Drain:
-    """How replicas leave: who, and how long a busy one may take to finish before it is killed."""
-
-    pick: Pick
-    grace_s: float = inf
 
 
 class Policy(Protocol):
@@ -62,35 +47,6 @@ class Policy(Protocol):
     def rest(self, until_s: float) -> None:
         """Nothing will change before this time: no replica, no job. It may leave out its turns until then."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Moment:
-    """How the pool stood at one time, for the picture."""
-
-    time_s: float
-    current: int
-    ready: int
-    waiting: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What came of a run. ``waits_s[n]`` is how long job ``n`` waited for the start of the run that finished it.
-
-    ``busy_kills`` counts replicas that were killed while they held a job, ``lost_s`` the job seconds that this cost,
-    ``unfinished`` the jobs that were not done when the simulation gave up.
-    """
-
-    waits_s: list[float]
-    replica_s: float
-    end_s: float
-    scale_events: int
-    pods_started: int
-    busy_kills: int
-    lost_s: float
-    unfinished: int
-    course: list[Moment]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -120,6 +76,7 @@ class World:
     _lost_s: float = 0.0
     _course: list[Moment] = field(default_factory=list)
     _next_moment_s: float = 0.0
+    _cordoned: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.fleet = Fleet(self.slots)
@@ -157,6 +114,8 @@ class World:
                 self._scale(target, now_s)
             elif not (target or self.waiting or self.fleet.leaving):
                 policy.rest(load.arrivals_s[self.arrived] if self.arrived < len(load.arrivals_s) else load.duration_s)
+            if self._cordoned:
+                self._release(now_s)
             if self.moments and now_s >= self._next_moment_s:
                 self._note(now_s)
             turns += 1
@@ -194,7 +153,7 @@ class World:
         fleet, idle = self.fleet, self.fleet.idle
         while idle and self.waiting:
             replica = idle.popleft()
-            if fleet.phase[replica] is SERVING:
+            if fleet.phase[replica] is SERVING and fleet.active[replica] < self.slots:
                 self._start(replica, now_s)
                 if fleet.active[replica] < self.slots:
                     idle.append(replica)
@@ -215,7 +174,7 @@ class World:
         self._done += 1
         self._last_s = now_s
         if fleet.phase[replica] is LEAVING:
-            if not fleet.active[replica]:
+            if not (fleet.active[replica] or self.policy.drain.cordon):
                 fleet.remove(replica, now_s)
         elif self.redo or self.head < self.arrived:
             self._start(replica, now_s)
@@ -245,15 +204,33 @@ class World:
     def _scale(self, target: int, now_s: float) -> None:
         self._scale_events += 1
         fleet, share = self.fleet, min(1.0, now_s / self.load.duration_s)
+        if self.policy.drain.cordon and target > fleet.current:
+            self._give_back(target - fleet.current, now_s)
         for _ in range(target - fleet.current):
             ready_s = now_s + max(SHORTEST_S, self.startup(self._rng, share))
             heappush(self._events, (ready_s, READY, fleet.add(now_s)))
         if target < fleet.current:
             fleet.hear(now_s)
             for replica in self._victims(fleet.current - target):
-                fleet.leave(replica, now_s)
-                if fleet.phase[replica] is LEAVING and self.policy.drain.grace_s < inf:
+                fleet.leave(replica, now_s, waits=self.policy.drain.cordon)
+                if self.policy.drain.cordon and fleet.phase[replica] is LEAVING:
+                    self._cordoned.append(replica)
+                elif fleet.phase[replica] is LEAVING and self.policy.drain.grace_s < inf:
                     heappush(self._events, (now_s + self.policy.drain.grace_s, DEADLINE, replica))
+
+    def _give_back(self, count: int, now_s: float) -> None:
+        """Cordoned replicas take jobs again: those that were cordoned last first."""
+        for _ in range(min(count, len(self._cordoned))):
+            self.fleet.give_back(self._cordoned.pop())
+        self._dispatch(now_s)
+
+    def _release(self, now_s: float) -> None:
+        """Let the cordoned replicas go that are known to be idle: the idle say so when asked, others by heartbeat."""
+        fleet = self.fleet
+        fleet.hear(now_s)
+        for replica in [one for one in self._cordoned if not (fleet.active[one] or fleet.heard[one])]:
+            self._cordoned.remove(replica)
+            fleet.remove(replica, now_s)
 
     def _victims(self, count: int) -> list[int]:
         """Those that still start first, then by the policy's way, then the youngest."""

@@ -11,7 +11,8 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from workerpool_operator.simulate.world import Drain, Pick, World
+from workerpool_operator.simulate.drain import Drain, Pick
+from workerpool_operator.simulate.world import World
 
 SYNC_S = 15.0
 """``--horizontal-pod-autoscaler-sync-period``, default 15 s."""

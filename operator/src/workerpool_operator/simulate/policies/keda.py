@@ -11,8 +11,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from workerpool_operator.simulate.drain import Drain, Pick
 from workerpool_operator.simulate.policies.hpa import DOWN_WINDOW_S, GRACE_S, LIST_LENGTH, SYNC_S, Hpa
-from workerpool_operator.simulate.world import Drain, Pick, World
+from workerpool_operator.simulate.world import World
 
 POLL_S = 30.0
 """``pollingInterval``, default 30 s."""

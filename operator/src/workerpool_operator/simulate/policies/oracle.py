@@ -38,9 +38,10 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
+from workerpool_operator.simulate.drain import Drain, Pick
 from workerpool_operator.simulate.load import Load
 from workerpool_operator.simulate.score import GOAL
-from workerpool_operator.simulate.world import Drain, Pick, World
+from workerpool_operator.simulate.world import World
 
 STRETCHES = (0.5, 1.0, 2.0, 5.0, 20.0)
 """Lengths of stretches of arrivals that are looked at, in targets."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-from workerpool_operator.simulate.world import Drain, Pick, World
+from workerpool_operator.simulate.drain import Drain, Pick
+from workerpool_operator.simulate.world import World
 
 
 @dataclass(kw_only=True, slots=True)

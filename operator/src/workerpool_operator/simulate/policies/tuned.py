@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from workerpool_operator.simulate.outcome import Outcome
 from workerpool_operator.simulate.policies.keda import FREE_DRAIN, KedaPolicy, KedaSetting
 from workerpool_operator.simulate.scenario import Scenario
 from workerpool_operator.simulate.score import Score
-from workerpool_operator.simulate.world import Outcome
 
 COARSE = (0.02, 0.05, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1.0, 1.25)
 """List lengths tried first, in units of target x slots / mean job seconds: the jobs one replica does in a target."""

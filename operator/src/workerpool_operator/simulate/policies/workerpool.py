@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from workerpool_operator.core.decision import Decision, History
 from workerpool_operator.core.observation import ActiveSchedule, InFlight, JobSeconds, Observation, QueueDepth, Replicas
 from workerpool_operator.core.policy import decide
-from workerpool_operator.core.spec import PoolSpec
-from workerpool_operator.simulate.world import Drain, Pick, World
+from workerpool_operator.core.spec import PoolSpec, WhenBusy
+from workerpool_operator.simulate.drain import Drain, Pick
+from workerpool_operator.simulate.world import World
 
 JITTER_S = 0.02
 """A turn begins up to this much late: waking up, and the read of a Redis nearby (see docs/benchmarks-operator.md)."""
@@ -51,7 +52,9 @@ class WorkerPoolPolicy:
     _finished: JobSeconds | None = None
 
     def __post_init__(self) -> None:
-        self.drain = Drain(pick=Pick.BY_HEARTBEAT, grace_s=self.grace_s)
+        self.drain = Drain(
+            pick=Pick.BY_HEARTBEAT, grace_s=self.grace_s, cordon=self.spec.scale_down.when_busy is WhenBusy.WAIT
+        )
         self._rng = random.Random(f"loop {self.seed}")  # noqa: S311 - a simulation, no secrets
         self.next_s = self._rng.random() * self.spec.poll_interval_s
 
@@ -86,7 +89,8 @@ class WorkerPoolPolicy:
 
     @property
     def _started(self) -> int | None:
-        return self.history.measures.started_total
+        last = self.history.measures.last
+        return None if last is None else last.started_total
 
     def seen(self, world: World, now_s: float) -> Observation:
         """What the loop sees at this moment."""
@@ -102,7 +106,13 @@ class WorkerPoolPolicy:
             finished=fleet.finished,
         )
         depth = QueueDepth(ready=world.waiting, oldest_job_s=world.oldest_s(now_s))
-        replicas = Replicas(current=fleet.current, ready=fleet.ready, busy=fleet.heard_busy, leaving=fleet.leaving)
+        replicas = Replicas(
+            current=fleet.current,
+            ready=fleet.ready,
+            busy=fleet.heard_busy,
+            leaving=fleet.leaving,
+            drains=self.drain.cordon,
+        )
         return self._observation(now_s, depth, in_flight, replicas)
 
     def _observation(self, now_s: float, depth: QueueDepth, in_flight: InFlight, replicas: Replicas) -> Observation:
