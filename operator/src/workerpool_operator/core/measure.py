@@ -41,9 +41,9 @@ class Measures(NamedTuple):
 
     ``mean_running`` is the time-weighted mean of the running jobs. ``load`` is measured for a latency target only, and
     so are ``service`` (seconds a job), ``ages`` (since when what waits has waited) and ``caution``: the share of the
-    target that is left unused because jobs were late in spite of all plans. ``unheard`` is the number (below 0) of
-    jobs that must have begun and of which no heartbeat told yet. ``full_s`` is when every slot had a job last, ``shrank_s``
-    when the pool shrank last, ``unreadable_since_s`` when reading first failed without a success since.
+    target that is left unused because jobs were late in spite of all plans. ``unheard`` is the number (below 0) of jobs
+    that must have begun and of which no heartbeat told yet. ``full_s`` is when every slot had a job last,
+    ``shrank_s`` when the pool shrank last, ``unreadable_since_s`` when reading first failed without a success since.
     """
 
     mean_running: float = 0.0
