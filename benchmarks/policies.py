@@ -1,6 +1,6 @@
 """What the policy costs beside KEDA tuned for each scenario, and how many jobs are in time: a grid.
 
-    .venv/bin/python -m benchmarks.policies [--traces FOLDER] [--quick] [--only WORD] [--write FILE]
+    .venv/bin/python -m benchmarks.policies [--traces FOLDER] [--quick] [--drawn N] [--only WORD] [--write FILE]
 
 The folder holds elb_request_count.csv, nyc_taxi.csv and twitter_volume_amzn.csv of the Numenta Anomaly Benchmark; it
 can also be named by WORKERPOOL_TRACES, and is ../shared/traces of the checkout if that is there. All is virtual time
@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MOST = 1_500
 RATIO_MAX, PODS_MAX = 1.10, 1.5
 CONTENDERS = ("keda", "keda-tuned", "oracle")
+TARGETS_S = (10, 15, 20, 30, 45, 60, 120, 300, 600)
 LOGNORMAL = "lognormal(mean=2,cv=1)"
 LATELY = {
     "elb": "elb_request_count.csv",
@@ -123,6 +125,38 @@ def grid() -> list[Case]:
         for shape in ("poisson", "twitter", "day and night", "bursts")
         for target_s in (120, 600)
     ]
+    return cases
+
+
+def drawn(count: int, seed: int) -> list[Case]:
+    """Scenarios that nobody chose: drawn at random, for what the grid does not think of."""
+    rng = random.Random(f"scenarios {seed}")
+    shapes = (*LATELY, "poisson", "bursts", "flash crowd", "day and night")
+    cases: list[Case] = []
+    while len(cases) < count:
+        mean = rng.choice((0.2, 0.5, 2, 2, 5, 20))
+        job = rng.choice(
+            (
+                *(f"lognormal(mean={mean},cv=1)",) * 3,
+                f"exponential({mean})",
+                f"fixed({mean})",
+                f"lognormal(mean={mean},cv=2)",
+                f"drift(lognormal(mean={mean},cv=1),from=1,to=10)",
+            )
+        )
+        startup, target_s = rng.choice(("3", "5", "10", "20", "60", "lognormal(mean=8,cv=0.4)")), rng.choice(TARGETS_S)
+        case = Case(
+            shape=rng.choice(shapes),
+            busy=round(math.exp(rng.uniform(math.log(0.1), math.log(150))), 2),
+            target_s=target_s,
+            slots=rng.choice((1, 1, 1, 2, 4, 8, 16)),
+            job=job,
+            startup=startup,
+            hours=6.0,
+        )
+        # a target not much longer than a start is met by luck, by whatever policy
+        if lengths(startup, "startup").mean_s <= target_s / 2:
+            cases.append(case)
     return cases
 
 
@@ -256,7 +290,8 @@ def main() -> None:
     options = _options()
     beside = ROOT.parent / "shared" / "traces"
     traces = options.traces or (beside if beside.is_dir() else None)
-    cases = [case for case in grid() if (case.quick or not options.quick) and options.only in case.name]
+    among = drawn(options.drawn, options.seed) if options.drawn else grid()
+    cases = [case for case in among if (case.quick or not options.quick) and options.only in case.name]
     if traces is None and any(case.shape in LATELY for case in cases):
         sys.exit("benchmarks.policies: name the folder of the real traces with --traces, or WORKERPOOL_TRACES")
     rows, rivals = [], Rivals(options.rivals)
@@ -271,7 +306,8 @@ def main() -> None:
         )
     print(page(rows))
     if options.write:
-        said = " and `--quick`" if options.quick else ""
+        said = f" with `--drawn {options.drawn} --seed {options.seed}`" if options.drawn else ""
+        said += " and `--quick`" if options.quick else ""
         Path(options.write).write_text(HEAD.format(options=said) + page(rows), encoding="utf-8")
 
 
@@ -281,6 +317,9 @@ def _options() -> argparse.Namespace:
         "--traces", type=Path, default=os.environ.get("WORKERPOOL_TRACES"), help="folder of the CSV files"
     )
     parser.add_argument("--quick", action="store_true", help="a part of the grid")
+    parser.add_argument(
+        "--drawn", type=int, default=0, metavar="N", help="N scenarios drawn with the seed instead of the grid"
+    )
     parser.add_argument("--only", default="", help="scenarios with this in their name")
     parser.add_argument("--jobs-max", type=int, default=30_000, help="jobs in a scenario; its time is cut to that")
     parser.add_argument("--seed", type=int, default=1, help="other luck")
