@@ -273,9 +273,9 @@ def summary(rows: Sequence[Row]) -> list[str]:
 
 HEAD = """# What the policy costs, beside KEDA tuned for each scenario
 
-Made by `python -m benchmarks.policies --write docs/benchmarks-policy.md`{options}; the scenarios stand in
+Made by `python -m benchmarks.policies --write FILE`{options}; the scenarios stand in
 `benchmarks/policies.py`. Virtual time ([how](simulate.md)), one default configuration for all, no constant fitted to
-any of them.
+any of them. Made also for scenarios that nobody chose: [drawn at random](benchmarks-policy-drawn.md).
 
 *KEDA tuned* has list length, polling interval, cooldown and window swept for that very scenario, the load known
 beforehand, and its busy workers protected for free; *KEDA* has its defaults. *Cost* is replica-seconds x slots /
