@@ -63,9 +63,11 @@ def test_the_busy_stay_and_are_waited_for(
         world.until(lambda: world.pods(ours) == busy, "the busy pods are those that stay", 30)
         assert world.size("busy") == 2
         world.patch("busy", replicas=0)
-        world.until_condition("busy", "ScalingActive", ("True", "BusyWorkers"))
+        # they are cordoned: they take nothing more, and stay as long as their jobs run
+        world.until_condition("busy", "ScalingActive", ("False", "Pinned"))
         world.polls(8)
         assert world.pods(ours) == busy
+        assert world.size("busy") == 2
         gate.open()
         world.until_size("busy", 0, 30)
 
