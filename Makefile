@@ -3,7 +3,7 @@ SHELL := /bin/sh
 RUN = .venv/bin
 PATHS = operator worker tests benchmarks tools examples
 
-.PHONY: help demo test torture test-chart e2e check format generate bench bench-operator bench-policy kind-up kind-down kind-status images manifests clean
+.PHONY: help demo test torture test-chart e2e check format generate bench bench-operator bench-policy bench-trust kind-up kind-down kind-status images manifests clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -50,13 +50,16 @@ generate: .venv/.ready ## renew what is made from something else: the CRD, the r
 	@$(RUN)/python tools/chart_readme.py charts/workerpool
 
 bench: .venv/.ready ## measure speed, beside the alternative
-	@for f in $(filter-out %/operator_scale.py %/policies.py,$(wildcard benchmarks/*.py)); do echo "== $$f"; $(RUN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
+	@for f in $(filter-out %/operator_scale.py %/policies.py %/simulator_trust.py,$(wildcard benchmarks/*.py)); do echo "== $$f"; $(RUN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
 
 bench-operator: .venv/.ready ## the operator with 10 and 1,000 pools on an API server of its own (6 minutes)
 	@$(RUN)/python -m benchmarks.operator_scale $(ARGS)
 
 bench-policy: .venv/.ready ## the policy beside KEDA tuned, over a grid of scenarios; ARGS="--quick --traces FOLDER"
 	@$(RUN)/python -m benchmarks.policies $(ARGS)
+
+bench-trust: .venv/.ready ## the simulator beside real workers with the same jobs (5 minutes); ARGS="--traces one.csv --write"
+	@$(RUN)/python -m benchmarks.simulator_trust $(ARGS)
 
 kind-up: ## a kind cluster with everything in it: images, chart, pools, shop, load templates (needs Docker, kind, kubectl, helm)
 	@python3 -m tools.cluster up
