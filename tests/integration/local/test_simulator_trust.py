@@ -6,11 +6,13 @@ slow to start workers is slow in both, because the starts are measured and given
 
 The tolerances, from repeated runs on two cores that other tests kept busy (starts of 1.2 to 8 s):
 
-- waits: the mean and the 95th percentile differed by up to 0.3 s. Allowed are 2 s: two looks of the loop, which is what
-  one decision that falls on the other side of a threshold costs.
-- replica-seconds: the real ones are 9 to 15 % more, which is the second or two that a worker takes to end after it was
-  told to; the simulator has it gone at once. Allowed are 25 %; without that stopping they differed by up to 3 %, and
-  10 % are allowed.
+- waits: the mean and the 95th percentile differed by up to 0.3 s. Allowed are 3 s, a fifth of the target: where a size
+  is near a threshold, a few hundredths of a second in the loop's pace make it one more or one less, and then the
+  simulator's own answers are 1.5 s apart. A wrong model is further off than that: with starts ten times as long the
+  waits differ by more than 10 s.
+- replica-seconds: the real ones are 9 to 15 % more, mostly the second or two that a worker takes to end after it was
+  told to; the simulator has it gone at once. Allowed are 25 %; without that stopping they differed by up to 8 %, and
+  15 % are allowed.
 - the largest size: it was the same each time. One more or less is allowed.
 """
 
@@ -31,10 +33,10 @@ from workerpool_operator.simulate.load import Load
 
 pytestmark = pytest.mark.integration
 
-WAIT_S = 2.0
-REPLICA_SECONDS, WORKING_SECONDS = 0.25, 0.10
+WAIT_S = 3.0
+REPLICA_SECONDS, WORKING_SECONDS = 0.25, 0.15
 SIZE = 1
-SEEDS = range(5)
+SEEDS = range(11)
 
 
 def burst() -> Load:
@@ -79,9 +81,9 @@ def differences(real: Real, results: Sequence[Result]) -> list[str]:
         ("without stopping", real.working_s, median(results, replica_s), WORKING_SECONDS * real.working_s),
     ]
     return [
-        f"{name}: really {was:.2f}, simulated {said:.2f}, allowed is a difference of {least:.2f}"
-        for name, was, said, least in allowed
-        if abs(was - said) > least
+        f"{name}: really {was:.2f}, simulated {said:.2f}, allowed is a difference of {most:.2f}"
+        for name, was, said, most in allowed
+        if abs(was - said) > most
     ]
 
 
