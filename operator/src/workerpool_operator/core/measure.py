@@ -36,6 +36,26 @@ class Last(NamedTuple):
     finished: Finished
 
 
+class Learnt(NamedTuple):
+    """What decisions go by, in a few numbers, for people.
+
+    ``load`` is in busy slots, and was measured over ``load_window_s``.
+    """
+
+    one_job_s: float
+    job_variation: float
+    jobs_measured: float
+    load: float
+    load_deviation: float
+    load_window_s: float
+    startup_s: float
+    startup_deviation_s: float
+    starts_measured: int
+    mean_running: float
+    caution: float
+    unreadable_since_s: float | None
+
+
 class Measures(NamedTuple):
     """What was learnt of a pool by watching it.
 
@@ -62,6 +82,24 @@ class Measures(NamedTuple):
     def load_now(self) -> LoadEstimate:
         """The load, from all that is known."""
         return self.load.estimate(self.service.job_s, self.service.variation)
+
+    def learnt(self) -> Learnt:
+        """The same in a few numbers."""
+        load, service, startup = self.load_now, self.service, self.startup
+        return Learnt(
+            one_job_s=service.job_s,
+            job_variation=service.variation,
+            jobs_measured=service.jobs,
+            load=load.slots,
+            load_deviation=load.deviation,
+            load_window_s=load.window_s,
+            startup_s=startup.mean_s,
+            startup_deviation_s=startup.deviation_s,
+            starts_measured=startup.starts,
+            mean_running=self.mean_running,
+            caution=self.caution,
+            unreadable_since_s=self.unreadable_since_s,
+        )
 
 
 def measured(observation: Observation, spec: PoolSpec, before: Measures, *, known: bool) -> Measures:

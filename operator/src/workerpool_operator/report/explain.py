@@ -86,7 +86,7 @@ def explanation(
         "replicas": plain(seen.replicas),
         "schedules": plain(seen.schedules),
         "budget": _budget(seen),
-        "learnt": plain(decision.history.measures),
+        "learnt": plain(decision.history.measures.learnt()),
         "windows": {
             "down": [_wish(wish, seen.time_s) for wish in decision.history.down_wishes],
             "up": [_wish(wish, seen.time_s) for wish in decision.history.up_wishes],
