@@ -43,6 +43,8 @@ def test_no_job_is_cut_off_and_no_pod_made_in_vain(
     watcher: PodWatcher,
     rush: Callable[..., Rush],
 ) -> None:
+    # those of tests before this one may still be going
+    others = {pod["metadata"]["name"] for pod in kubectl.items("pods", "-l", "workerpool.dev/pool=payment")}
     sent = rush(0, payments=1)
     store.send(sent)
     _patch(kubectl, {"replicas": 1})
@@ -62,7 +64,7 @@ def test_no_job_is_cut_off_and_no_pod_made_in_vain(
     assert counted.done == wanted(sent)
     assert counted.twice == {}
     eventually(lambda: not _pods(kubectl), 60, "nobody left", every_s=0.5)
-    assert {pod["metadata"]["name"] for pod in watcher.of_pool("payment")} <= two_workers, "no other pod was made"
+    assert {pod["metadata"]["name"] for pod in watcher.of_pool("payment")} <= two_workers | others, "no other pod"
     harm = disturbed(watcher.seen(node.kept_logs(shop.NAMESPACE, "payment-")), watcher)
     assert (harm.cut_off, harm.killed) == ((), ())
 
