@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workerpool_worker import at_start  # noqa: F401 - before all that takes long to import
 from workerpool_worker.commands.common import fail, on_database, settings_or_fail
 from workerpool_worker.settings import settings_table, without_password
 
