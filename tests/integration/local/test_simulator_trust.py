@@ -4,23 +4,22 @@ A minute of real time: quiet, then twenty seconds of jobs at 7 a second with 40 
 What is compared is two answers to one question, so nothing here depends on how fast the machine is: a machine that is
 slow to start workers is slow in both, because the starts are measured and given to the simulator.
 
-The tolerances, from repeated runs on two cores that other tests kept busy (starts of 1.2 to 8 s):
+Where a size is near a threshold, a few hundredths of a second in the loop's pace make it one more or one less, in
+reality and in the simulator, whose own answers are then up to 3 s apart. So the real answer must lie among those of
+eleven seeds, or no further outside than this, chosen from five runs on two cores that other tests kept busy (starts of
+0.6 to 8 s):
 
-- waits: the mean and the 95th percentile differed by up to 0.3 s. Allowed are 3 s, a fifth of the target: where a size
-  is near a threshold, a few hundredths of a second in the loop's pace make it one more or one less, and then the
-  simulator's own answers are 1.5 s apart. A wrong model is further off than that: with starts ten times as long the
-  waits differ by more than 10 s.
-- replica-seconds: the real ones are 9 to 15 % more, mostly the second or two that a worker takes to end after it was
-  told to; the simulator has it gone at once. Allowed are 25 %; without that stopping they differed by up to 8 %, and
-  15 % are allowed.
-- the largest size: it was the same each time. One more or less is allowed.
+- waits: the mean and the 95th percentile were at most 0.3 s outside. Allowed are 2 s.
+- replica-seconds: the real ones were up to 16 % more, mostly the second or two that a worker takes to end after it was
+  told to; the simulator has it gone at once. Allowed are 25 %; without that stopping it was up to 6 %, and 15 % are
+  allowed.
+- the largest size: it was never outside. One more or less is allowed.
 """
 
 from __future__ import annotations
 
 import random
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from workerpool_operator.simulate.load import Load
 
 pytestmark = pytest.mark.integration
 
-WAIT_S = 3.0
+WAIT_S = 2.0
 REPLICA_SECONDS, WORKING_SECONDS = 0.25, 0.15
 SIZE = 1
 SEEDS = range(11)
@@ -53,10 +52,6 @@ def answers(real: Real, starts_s: Sequence[float]) -> list[Result]:
     return [simulated(real.asked, starts_s, first_look_s=real.first_look_s, seed=seed) for seed in SEEDS]
 
 
-def median(results: Sequence[Result], figure: Callable[[Result], float]) -> float:
-    return statistics.median(figure(result) for result in results)
-
-
 def replica_s(result: Result) -> float:
     return result.score.replica_s
 
@@ -68,22 +63,22 @@ def p95_wait_s(result: Result) -> float:
 
 def differences(real: Real, results: Sequence[Result]) -> list[str]:
     """What does not agree, in words; empty when everything does."""
-    allowed: list[tuple[str, float, float, float]] = [
-        ("mean wait", mean_wait_s(real.result), median(results, mean_wait_s), WAIT_S),
-        ("p95 wait", p95_wait_s(real.result), median(results, p95_wait_s), WAIT_S),
-        ("largest size", peak(real.result), median(results, peak), SIZE),
+    allowed = (
+        ("mean wait", mean_wait_s(real.result), [mean_wait_s(one) for one in results], WAIT_S),
+        ("p95 wait", p95_wait_s(real.result), [p95_wait_s(one) for one in results], WAIT_S),
+        ("largest size", peak(real.result), [peak(one) for one in results], SIZE),
         (
             "replica-seconds",
             replica_s(real.result),
-            median(results, replica_s),
+            [replica_s(one) for one in results],
             REPLICA_SECONDS * replica_s(real.result),
         ),
-        ("without stopping", real.working_s, median(results, replica_s), WORKING_SECONDS * real.working_s),
-    ]
+        ("without stopping", real.working_s, [replica_s(one) for one in results], WORKING_SECONDS * real.working_s),
+    )
     return [
-        f"{name}: really {was:.2f}, simulated {said:.2f}, allowed is a difference of {most:.2f}"
+        f"{name}: really {was:.2f}, simulated {min(said):.2f} to {max(said):.2f}, at most {most:.2f} outside is allowed"
         for name, was, said, most in allowed
-        if abs(was - said) > most
+        if not min(said) - most <= was <= max(said) + most
     ]
 
 
@@ -97,7 +92,7 @@ def test_the_simulator_says_what_really_happens(tmp_path: Path, redis_server: Re
 
     # the comparison is able to fail: a model that is wrong in one thing is found out
     slow = answers(real, [10 * start_s for start_s in real.starts_s])
-    assert {found.partition(":")[0] for found in differences(real, slow)} >= {"mean wait", "p95 wait"}
+    assert differences(real, slow)
     load = real.asked.load
     halved = replace(load, services_s=[seconds / 2 for seconds in load.services_s])
     short = replace(real, asked=replace(real.asked, load=halved))
